@@ -16,7 +16,7 @@ import msgspec
 
 from commands.cli import CommandError
 from commands.control import request
-from commands.desk_facts import DeskFacts, Held
+from commands.desk_facts import DeskFacts, Exit, Held, HeldStructure
 from commands.folder import DataFolder, settings_of
 from commands.lines import in_lines, wrapped
 from commands.logbook import Entry, tail
@@ -141,7 +141,27 @@ def _positions(desk: DeskFacts, width: int) -> list[str]:
         return ["No position is open."]
     is_wide = width >= 100
     head = f"{'POSITION':<14} {'QTY':>4} {'COST':>7} {'BID':>7} {'ASK':>7} {'P&L USD':>10}  NEAREST EXIT"
-    return [head, *(_position(held, is_wide=is_wide) for held in desk.held)]
+    rows = [head, *(_position(held, is_wide=is_wide) for held in desk.held)]
+    return [*rows, *(line for structure in desk.structures for line in _structure(structure, width))]
+
+
+def _structure(structure: HeldStructure, width: int) -> list[str]:
+    """Return what all legs of a structure have come to, and every exit that they have in common."""
+    pnl = "not known" if structure.pnl_cents is None else _signed(structure.pnl_cents)
+    facts = (
+        f"Together {pnl}:",
+        *(f"{reason_text(one.reason)} {_where(one)} ({one.left:.0%} left)" for one in structure.exits),
+    )
+    return in_lines(facts, width)
+
+
+def _where(exit_: Exit) -> str:
+    """Return where an exit happens: at a price, a result or an instant."""
+    if exit_.level_ticks is not None:
+        return f"{exit_.ticker} {exit_.level_ticks / 100:,.2f}"
+    if exit_.pnl_cents is not None:
+        return _signed(exit_.pnl_cents)
+    return "" if exit_.at_utc is None else exchange_clock(exit_.at_utc)[:5]
 
 
 def _position(held: Held, *, is_wide: bool) -> str:

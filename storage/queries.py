@@ -72,17 +72,23 @@ class LedgerReader:
     def held(self) -> list[Found]:
         """Return the live reservations with their signed net quantity and the state that their position recorded.
 
+        A leg's row has the state of its structure, and the credit of the terms that it was opened on. `ticker` is what
+        the alert was about, `underlying` the contract's own.
+
         A reservation in state `PENDING_ENTRY` has an order that may have filled: what it holds is not known.
         """
         return _rows(
             self._desk,
             "SELECT r.intent_id, r.ticker, r.trading_class, r.expiry, r.strike_ticks, r.right, r.con_id, r.qty, r.side,"
             " r.strategy, r.direction, r.state, r.order_ref, r.structure_id, r.reserved_utc, p.position_id,"
+            " r.underlying, r.multiplier,"
             " p.state AS position_state,"
             " p.opened_utc, p.entry_spot_ticks, p.took_part, p.realised_cents, p.exit_reason,"
+            " s.state AS structure_state, s.credit_cents,"
             " (SELECT ifnull(sum(iif(side = 'BUY', qty, -qty)), 0) FROM executions e"
             " WHERE e.intent_id = r.intent_id AND e.con_id = r.con_id AND e.is_current) AS net_qty"
             " FROM reservations r LEFT JOIN positions p ON p.intent_id = r.intent_id AND p.con_id = r.con_id"
+            " LEFT JOIN structures s ON s.structure_id = r.structure_id"
             f" WHERE r.{LIVE} ORDER BY r.reserved_utc, r.con_id",
         )
 

@@ -13,20 +13,21 @@ from domain.instruments import Quote, Spot
 from domain.limits import ExitRules, TickerRules
 from domain.position.cycle import ExitReason
 from domain.position.exits import HeldPosition, size_ticks, stop_share
-from domain.units import Ticks, Utc
+from domain.units import Cents, Ticks, Utc
 
 
 class Distance(msgspec.Struct, frozen=True):
     """An exit and the share of its way that is left, from 1 (not nearer than at the entry) to 0 (it happens).
 
-    `level_ticks` is the price at which it happens, of the option or of the underlying, `at_utc` the instant; `None`
-    where it is of the other kind.
+    `level_ticks` is the price at which it happens, of the option or of the underlying, `pnl_cents` the result of a
+    whole structure, `at_utc` the instant; `None` where it is of another kind.
     """
 
     reason: ExitReason
     left: float
     level_ticks: float | None = None
     at_utc: Utc | None = None
+    pnl_cents: Cents | None = None
 
 
 def distances(
@@ -45,9 +46,9 @@ def distances(
         ticker: the rules of the underlying.
     """
     found = [*_by_premium(held, quote, rules), *_by_underlying(held, spot, ticker)]
-    found.append(_by_time(ExitReason.MAX_HOLD, held.opened_utc, Utc(held.opened_utc + ticker.max_hold_ms * MS), now))
+    found.append(at_time(ExitReason.MAX_HOLD, held.opened_utc, Utc(held.opened_utc + ticker.max_hold_ms * MS), now))
     if flatten_utc is not None:
-        found.append(_by_time(ExitReason.EOD, held.opened_utc, flatten_utc, now))
+        found.append(at_time(ExitReason.EOD, held.opened_utc, flatten_utc, now))
     return tuple(sorted(found, key=lambda distance: distance.left))
 
 
@@ -58,11 +59,11 @@ def _by_premium(held: HeldPosition, quote: Quote | None, rules: ExitRules) -> li
     stop = average * (1 - stop_share(held, rules))
     gain = rules.take_rest if held.took_part else rules.take_single if held.qty == 1 else rules.take_first
     target = average * (1 + gain)
-    found = [Distance(ExitReason.TAKE_PROFIT, _share(target - mid, target - average), target)]
+    found = [Distance(ExitReason.TAKE_PROFIT, share_left(target - mid, target - average), target)]
     if stop < average:
-        found.append(Distance(ExitReason.PREMIUM_STOP, _share(mid - stop, average - stop), stop))
+        found.append(Distance(ExitReason.PREMIUM_STOP, share_left(mid - stop, average - stop), stop))
     else:  # after a part was taken, the rest's stop is the entry: what it has gained is what can be lost
-        found.append(Distance(ExitReason.PREMIUM_STOP, _share(mid - stop, target - stop), stop))
+        found.append(Distance(ExitReason.PREMIUM_STOP, share_left(mid - stop, target - stop), stop))
     return found
 
 
@@ -74,13 +75,14 @@ def _by_underlying(held: HeldPosition, spot: Spot | None, ticker: TickerRules) -
         return []
     moved = Ticks((spot.price_ticks - held.entry_spot_ticks) * held.direction)
     level = held.entry_spot_ticks - size * held.direction
-    return [Distance(ExitReason.UNDERLYING_STOP, _share(size + moved, size), level)]
+    return [Distance(ExitReason.UNDERLYING_STOP, share_left(size + moved, size), level)]
 
 
-def _by_time(reason: ExitReason, from_utc: Utc, at_utc: Utc, now: Utc) -> Distance:
-    return Distance(reason, _share(at_utc - now, at_utc - from_utc), at_utc=at_utc)
+def at_time(reason: ExitReason, from_utc: Utc, at_utc: Utc, now: Utc) -> Distance:
+    """Return an exit that happens at an instant, on its way since another."""
+    return Distance(reason, share_left(at_utc - now, at_utc - from_utc), at_utc=at_utc)
 
 
-def _share(left: float, whole: float) -> float:
-    """Return what is left of a way, from 0 to 1."""
+def share_left(left: float, whole: float) -> float:
+    """Return what is left of a way, from 0 to 1; 0 of one that has no length."""
     return max(0.0, min(1.0, left / whole)) if whole > 0 else 0.0

@@ -12,6 +12,7 @@ import pytest
 
 from actors.position.state import PositionData
 from actors.risk.state import RiskState
+from actors.structure import StructureData, Told
 from commands.cli import main
 from commands.desk_facts import DeskFacts, Held, desk_facts
 from commands.logbook import Entry
@@ -20,7 +21,8 @@ from commands.top import screen
 from config.settings import load_settings
 from domain.alarm import Severity
 from domain.instants import MINUTE
-from domain.instruments import DataType, Quote, Side
+from domain.instruments import DataType, Quote, Side, Spot
+from domain.orders.intent import OrderLeg
 from domain.position.cycle import PositionState
 from domain.position.exits import MarketWatch
 from domain.position.fills import Fills, FillTotals, with_fill
@@ -30,8 +32,11 @@ from domain.risk.desk_view import DeskView, Funds, Holding
 from domain.risk.kill import KillLevel
 from domain.session.modes import Mode
 from domain.session.phases import Phase
+from domain.structure.saga import Leg, Saga, SagaState
 from domain.units import Cents, Qty, Ticks, Utc
+from messages.structures import ReservedLeg
 from tests.testkit import ledger_asks as ask
+from tests.testkit.spread_ledger import SPY
 from tests.testkit.toys import stepped, toy_tree
 
 SETTINGS = load_settings(profile="demo")
@@ -209,6 +214,58 @@ def test_a_position_shows_what_its_actor_knows() -> None:
     assert held.nearest
     assert held.left is not None
     assert 0 <= held.left <= 1
+
+
+SHORT = ask.position_ref(2, contract=SPY, side=Side.SELL, structure_id="s1")
+COVER = ask.position_ref(1, structure_id="s1")
+LEGS = (
+    Holding(ref=COVER, qty=Qty(1), cost_cents=Cents(25_000), is_pending=False, unrealised_cents=Cents(5_000),
+            marked_utc=NOW),
+    Holding(ref=SHORT, qty=Qty(10), cost_cents=Cents(-160_000), is_pending=False, unrealised_cents=Cents(-20_000),
+            marked_utc=NOW),
+)  # fmt: skip
+
+
+def structure(state: SagaState) -> StructureData:
+    legs = tuple(
+        ReservedLeg(ref, OrderLeg(
+            contract=ref.contract, side=ref.side, qty=holding.qty, limit_ticks=Ticks(250), order_ref=ask.ref(n)
+        ))
+        for n, (ref, holding) in enumerate(zip((COVER, SHORT), LEGS, strict=True), 1)
+    )  # fmt: skip
+    told = tuple(Told(250.0, Cents(-400), Cents(400), holding.unrealised_cents, NOW) for holding in LEGS)
+    saga = Saga(cover=Leg(Qty(1)), short=Leg(Qty(10)), ratio=10, state=state)
+    return StructureData(
+        structure_id="s1", saga=saga, legs=legs, told=told, spot=Spot("SPY", Ticks(60_250), NOW),
+        close_utc=Utc(ask.T0 + 360 * MINUTE),
+    )  # fmt: skip
+
+
+def spread_facts(state: SagaState) -> DeskFacts:
+    of_spread = host(RiskState(view=msgspec.structs.replace(VIEW, holdings=LEGS)))
+    of_spread.cells["structure:paper:K"] = SimpleNamespace(is_up=True, state=structure(state))
+    facts = desk_facts(of_spread, SETTINGS)
+    assert facts is not None
+    return facts
+
+
+def test_the_legs_of_a_spread_show_its_exits_and_what_they_have_come_to_together() -> None:
+    facts = spread_facts(SagaState.HELD)
+    assert [(held.qty, held.nearest) for held in facts.held] == [(1, "position_loss"), (-10, "position_loss")]
+    (found,) = facts.structures
+    assert (found.legs, found.pnl_cents) == (("SPXW 6005C", "SPY 600C"), -15_800)
+    answer = {"process": PROCESS, "desk": msgspec.to_builtins(facts)}
+    said = " ".join(" ".join(screen(answer, [], 80, 24)).split())
+    assert (
+        "Together -158.00 USD: loss of both legs -500.00 USD (68% left) assignment risk SPY 610.00 (75% left)"
+        " end of day 15:45" in said
+    )
+    assert max(len(line) for line in screen(answer, [], 80, 24)) <= 80
+
+
+def test_a_spread_that_opens_or_closes_has_no_exits_to_wait_for() -> None:
+    facts = spread_facts(SagaState.SELLING)
+    assert (facts.structures, [held.left for held in facts.held]) == ((), [None, None])
 
 
 def test_a_position_whose_actor_is_gone_shows_what_risk_knows() -> None:

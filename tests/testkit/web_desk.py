@@ -27,6 +27,7 @@ from storage.desk_ledger import DeskLedger
 from storage.shared_ledger import SharedLedger, start_run
 from storage.warehouse import Warehouse
 from tests.testkit import ledger_asks as ask
+from tests.testkit import spread_ledger
 
 DAY = ask.DAY
 OPEN = at_exchange(DAY, time(9, 30))
@@ -55,6 +56,26 @@ def write_desk(folder: Path, words: str | None = None) -> None:
     """
     write_ledgers(folder / "ledgers", words)
     write_market(folder, 0, LAST)
+
+
+def write_spread(folder: Path) -> None:
+    """Write a desk that holds a spread whole."""
+    write_ledgers(folder / "ledgers")
+    for kept in (folder / "ledgers").glob("paper.db*"):
+        kept.unlink()
+    ledger = DeskLedger(folder / "ledgers", "paper", run_n=1, is_durable=False)
+    ledger.open()
+    spread_ledger.held(ledger)
+    ledger.close()
+    write_market(folder, 0, LAST)
+
+
+def quoted(con_id: int, ticks: int, delta: float | None, now: Utc = NOW) -> market.QuoteChanged:
+    """A quote around a price, with greeks where it has a delta."""
+    greeks = None if delta is None else Greeks(0.18, delta, 0.02, -3.1, 0.8, Ticks(600_000), now)
+    bid, ask_ = Ticks(ticks - 2), Ticks(ticks + 2)
+    quote = Quote(con_id, bid, ask_, Qty(5), Qty(5), now, DataType.LIVE, 400, greeks)
+    return market.QuoteChanged(con_id=con_id, quote=quote, spot=None)
 
 
 def write_finished(folder: Path) -> None:

@@ -113,6 +113,30 @@ def test_on_a_phone_a_position_tells_its_greeks_and_its_nearest_exits(browser: B
     phone.context.close()
 
 
+def test_a_spread_shows_its_exits_and_each_underlying_its_own_greeks(browser: Browser, tmp_path: Path) -> None:
+    desk.write_spread(tmp_path)
+    with shown(tmp_path) as made:
+        for con_id, ticks, delta in ((1, 300, 0.6), (22, 180, 0.5)):
+            made.feed.show(f"quote:{con_id}", desk.NOW, desk.quoted(con_id, ticks, delta))
+        watched = Watched(browser, made.url)
+        watched.wait_for_text("#book", "SPY delta")
+        book = " ".join(watched.text("#book").split())
+        assert "SPX delta +60" in book
+        assert "SPY delta \N{MINUS SIGN}500" in book
+        assert "Delta $ +60,157" in book, "60 times 6,015.68 less 500 times a tenth of it"
+        assert not watched.page.locator("#book dt", has_text="Book").count(), "nothing is summed over both but dollars"
+        watched.wait_for_text("#positions tbody tr", "loss of all legs \N{MINUS SIGN}500 $")
+        for leg in watched.page.locator("#positions .more").all_inner_texts():
+            assert "all legs \N{MINUS SIGN}158.00 $" in leg
+            assert "assignment risk SPY 610.00" in leg
+            assert "eod" not in leg
+            assert "day end 15:45" in leg
+        made.feed.show("quote:22", desk.NOW, desk.quoted(22, 180, None))
+        watched.wait_for_text("#book dd", "\N{EN DASH}")
+        assert watched.complaints == []
+        watched.context.close()
+
+
 def test_the_chain_of_what_was_clicked_comes_into_view(browser: Browser, served: Desk) -> None:
     phone = Watched(browser, served.url, size=PHONE)
     phone.page.click("#alerts td button")

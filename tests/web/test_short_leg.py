@@ -17,7 +17,7 @@ from storage.shared_ledger import start_run
 from tests.testkit import ledger_asks as ask
 from tests.testkit import web_desk as desk
 from tests.testkit.spread_desk import Desk as SpreadDesk
-from tests.testkit.spread_ledger import SPY, filled, spread
+from tests.testkit.spread_ledger import SPY, filled, held, spread
 from web import desk as standing
 from web import lists
 from web.holdings import performance, positions
@@ -58,8 +58,53 @@ def test_the_page_counts_it_with_its_sign(folder: Path) -> None:
     assert (short.qty, short.current_pnl, short.entry_credit) == (-10, -1000.0, 1600.0)
     assert short.greeks is not None
     assert (short.greeks.delta, short.greeks.theta) == (-500.0, 300.0)
-    assert (cover.exits, short.exits) == ([], []), "both close on the word of their spread"
+    assert (cover.exits, short.exits) == ([], []), "it is not known to be whole, and both close on its word"
     assert performance(view).unrealized_pnl == -1000.0
+
+
+def held_whole(folder: Path) -> View:
+    ledgers = folder / "held"
+    start_run(ledgers, ("paper",), ask.T0)
+    ledger = DeskLedger(ledgers, "paper", run_n=1, is_durable=False)
+    ledger.open()
+    held(ledger)
+    ledger.close()
+    view = View(desk.settings(folder), folder, 1, None)
+    view.take(desk.NOW, desk.phase(ask.DAY, desk.NOW))
+    view.ledgers = ledgers_of(LedgerReader(ledgers, "paper"), ask.DAY)
+    view.quotes[1], view.quotes[22] = quote(1, 300), quote(22, 180)
+    return view
+
+
+def test_each_leg_of_a_spread_has_the_exits_of_the_spread(tmp_path: Path) -> None:
+    view = held_whole(tmp_path)
+    view.take(desk.NOW, desk.spots(602_500, desk.NOW))
+    cover, short = positions(view)
+    assert cover.exits == short.exits
+    assert (cover.structure_id, cover.structure_pnl) == (short.structure_id, -158.0), "50 - 200 - 8 of fees"
+    told = {exit_.reason: (exit_.left, exit_.pnl, exit_.level, exit_.ticker) for exit_ in short.exits}
+    assert told["position_loss"] == (0.684, -500.0, None, None)
+    assert told["assignment_risk"] == (0.75, None, 610.0, "SPY")
+    assert short.nearest is not None
+    assert short.nearest.reason == "position_loss"
+    assert next(exit_.at for exit_ in short.exits if exit_.reason == "eod")
+
+
+def test_what_a_spread_has_come_to_is_not_known_while_a_leg_has_no_mark(tmp_path: Path) -> None:
+    view = held_whole(tmp_path)
+    del view.quotes[22]
+    cover, _ = positions(view)
+    assert cover.structure_pnl is None
+    assert [exit_.reason for exit_ in cover.exits] == ["eod"], "nor where SPY stands"
+
+
+def test_delta_is_told_in_dollars_too_and_not_where_the_underlying_has_no_price(tmp_path: Path) -> None:
+    view = held_whole(tmp_path)
+    unpriced, _ = positions(view)
+    assert unpriced.greeks is not None
+    assert (unpriced.greeks.delta, unpriced.greeks.delta_dollars) == (50.0, None)
+    view.take(desk.NOW, desk.spots(600_000, desk.NOW))
+    assert [p.greeks.delta_dollars for p in positions(view) if p.greeks] == [300_000, -300_000]
 
 
 def test_a_closed_spread_is_one_trade_and_its_short_leg_shows_what_it_brought(folder: Path) -> None:

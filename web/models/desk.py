@@ -73,9 +73,14 @@ class Stage(Model):
 
 
 class GreeksOf(Model):
-    """Greeks of a whole position: delta in shares, gamma in shares per USD, theta and vega in USD (a day, a point)."""
+    """Greeks of a whole position: delta in shares, gamma in shares per USD, theta and vega in USD (a day, a point).
+
+    Shares of one underlying are none of another's: what may be added up over several is in USD. `delta_dollars` is
+    delta times the underlying's price, `None` where that is not known.
+    """
 
     delta: float
+    delta_dollars: int | None
     gamma: float
     theta: float
     vega: float
@@ -85,19 +90,24 @@ class GreeksOf(Model):
 class NearestExit(Model):
     """The exit that is nearest: `left` is the share of its way that is left, 1 as far as at the entry, 0 now.
 
-    `level` is the price at which it happens, `at` the instant; the one or the other.
+    `level` is the price at which it happens, `pnl` the result of all legs of a structure in USD, `at` the instant; one
+    of them. `ticker` is whose price it is where that is the underlying of a leg, which may be another one's.
     """
 
     reason: str
     left: float
     level: float | None
     at: str | None
+    pnl: float | None
+    ticker: str | None
 
 
 class Position(Model):
     """What is held, or may soon be; `entry_credit` is what was paid (below 0) or taken in for all of it, USD.
 
-    `qty` is negative where it was sold to open; a leg of a spread has no `exits` of its own.
+    `qty` is negative where it was sold to open. A leg of a structure has the structure's `exits`, none while that opens
+    or closes; `structure_pnl` is what all its legs have come to so far in USD, by their marks and net of fees, `None`
+    where that is not known.
     """
 
     trade_id: str
@@ -124,6 +134,8 @@ class Position(Model):
     nearest: NearestExit | None
     exits: list[NearestExit]
     greeks: GreeksOf | None
+    structure_id: str | None
+    structure_pnl: float | None
 
 
 class Trade(Model):

@@ -64,29 +64,42 @@ const positionCells = (p) => [
 const EXITS_SHOWN = 3
 const OLD_S = 5 // a quote of this age is said to be old
 
-/** What else is to be known of a position: its greeks, its nearest exits, and a quote that has grown old. */
-const more = ({ greeks, exits, quote_age_s: age }) => [
+/** What else is to be known of a position: its greeks, its structure, its nearest exits, a quote that has grown old. */
+const more = ({ greeks, exits, quote_age_s: age, structure_id: structure, structure_pnl: pnl }) => [
   age > OLD_S && `quote ${duration(1000 * age)} old`,
-  greeks && `delta ${money(greeks.delta, 0)}, gamma ${money(greeks.gamma, 1)}, theta ${money(greeks.theta, 0)} $ a day, vega ${money(greeks.vega, 0)} $`,
-  exits.slice(0, EXITS_SHOWN).map((exit) => `${nearest(exit)} (${percent(exit.left)} left)`).join(', '),
+  greeks && `delta ${money(greeks.delta, 0)} (${money(greeks.delta_dollars, 0)} $), gamma ${money(greeks.gamma, 1)}, theta ${money(greeks.theta, 0)} $ a day, vega ${money(greeks.vega, 0)} $`,
+  structure && `all legs ${money(pnl)} $`,
+  (structure ? exits : exits.slice(0, EXITS_SHOWN)).map((exit) => `${nearest(exit)} (${percent(exit.left)} left)`).join(', '),
 ].filter(Boolean).join(' · ')
 
-const EXITS = { underlying_stop: 'spot stop', eod: 'day end', disaster_stop: 'last stop', blind: 'no quotes' }
+const EXITS = { underlying_stop: 'spot stop', eod: 'day end', position_loss: 'loss of all legs', disaster_stop: 'last stop', blind: 'no quotes' }
 
 const nearest = (exit) => {
   if (!exit) return '–'
-  const where = exit.level != null ? number(exit.level) : clock(exit.at, 5)
+  const price = `${exit.ticker ?? ''} ${number(exit.level)}`.trim()
+  const where = exit.pnl != null ? `${money(exit.pnl, 0)} $` : exit.level != null ? price : clock(exit.at, 5)
   return `${EXITS[exit.reason] ?? words(exit.reason)} ${where}`
 }
 
-/** The greeks of the whole book; those of a single position stand beside it. */
+/**
+ * The greeks of the whole book; those of a single position stand beside it. Shares are those of one underlying, so over
+ * several only what is in dollars is summed. A sum that lacks a part is not known.
+ */
 const showBook = (positions) => {
-  const known = positions.map((position) => position.greeks).filter(Boolean)
-  const sum = (name) => known.reduce((total, greeks) => total + greeks[name], 0)
-  $('book').hidden = known.length < 2
+  const held = positions.filter((position) => position.status !== 'pending')
+  const sum = (of, name) => {
+    const parts = of.map(({ greeks }) => greeks?.[name] ?? null)
+    return parts.includes(null) ? null : parts.reduce((total, part) => total + part, 0)
+  }
+  const tickers = [...new Set(held.map(({ ticker }) => ticker))]
+  $('book').hidden = held.length < 2
   pairs($('book'), [
-    ['Book: delta', money(sum('delta'), 0)], ['Gamma', money(sum('gamma'), 1)],
-    ['Theta $ a day', money(sum('theta'), 0)], ['Vega $', money(sum('vega'), 0)],
+    ...tickers.map((ticker) => [ticker, held.filter((position) => position.ticker === ticker)]).flatMap(([ticker, of]) => [
+      [`${ticker} delta`, money(sum(of, 'delta'), 0), `shares of ${ticker}`],
+      [`${ticker} gamma`, money(sum(of, 'gamma'), 1), `shares of ${ticker} for each dollar of its price`],
+    ]),
+    ['Delta $', money(sum(held, 'delta_dollars'), 0), 'delta times the price of each underlying'],
+    ['Theta $ a day', money(sum(held, 'theta'), 0)], ['Vega $', money(sum(held, 'vega'), 0)],
   ])
 }
 
