@@ -41,6 +41,7 @@ from domain.session import calendar
 from domain.units import Utc
 from domain.wording import printable
 from messages.operator import Announce
+from simulation.market.tickers import DEFAULT_TICKERS
 from storage.queries import LedgerReader
 from storage.sqlite_file import LedgerRefusedError
 from supervision.clock import ClockFileError, LedClock, MarketClock
@@ -299,6 +300,12 @@ def _world(
             return begun, clock, True
     if calendar.day(settings.demo.session, settings.day.closed_dates) is None:
         raise CommandError(f"{settings.demo.session} is no session of the exchange; choose another demo.session.")
+    strange = [ticker for ticker in settings.tickers if ticker not in DEFAULT_TICKERS]
+    if strange:
+        raise CommandError(
+            f"The simulated market has no {', '.join(strange)}: write `tickers` with some of"
+            f" {', '.join(DEFAULT_TICKERS)}; another one wants a broker and a feed that know it (`profile: real`)."
+        )
     _stop_world(folder)
     for record in (folder.pace, folder.book, folder.orders, *map(folder.sim_book, settings.desks)):
         record.unlink(missing_ok=True)

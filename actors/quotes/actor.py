@@ -6,7 +6,7 @@ from typing import assert_never
 
 from actors import gateway_link
 from actors.quotes import halts, lines, link, looks, offers, quoting
-from actors.quotes.state import QuotesState, Timer, Wiring, alarm
+from actors.quotes.state import QuotesState, Timer, Wiring
 from config.settings import Settings
 from domain.structure.rules import COVER, SHORT
 from messages import broker, market, session
@@ -81,7 +81,7 @@ class QuotesActor(Actor[QuotesState, Inbox]):
                 if message.session_epoch == turn.state.session_epoch:
                     self._on_link(turn, message)
             case broker.ErrorReported():
-                alarm(turn, "market_data", message.text)
+                looks.on_error(turn, message)
             case broker.PortFaulted():
                 looks.on_port_fault(turn, message)
             case session.PhaseChanged():

@@ -37,6 +37,7 @@ def on_phase(wiring: Wiring, turn: Turn[QuotesState], message: session.PhaseChan
     state.chains, state.hours, state.demands = {}, {}, {}
     state.centres, state.calm, state.windows = {}, {}, {}
     state.is_said, state.halted = False, frozenset()
+    state.said_errors, state.never_quoted = frozenset(), frozenset()
     report_utc = message.open_utc - wiring.day.preopen_report_ms * MS
     if message.phase is Phase.PRE and turn.now < report_utc:
         turn.arm(Timer.PREOPEN, report_utc)
@@ -110,7 +111,22 @@ def _revive(wiring: Wiring, turn: Turn[QuotesState]) -> None:
         turn.tell(wiring.port, market.Subscribe(session_epoch=epoch, tickers=(ticker,)))
         state.asked_utc = {**state.asked_utc, ticker: turn.now}
         text = f"{ticker} has not been quoted for {(turn.now - since_utc) // SECOND} s; it is subscribed again."
+        if spot is None and ticker not in wiring.classes:
+            if ticker in state.never_quoted:
+                continue  # people know, nothing has changed, and nobody trades it
+            state.never_quoted = state.never_quoted | {ticker}
+            text += (
+                f" It never was: if {ticker} is none that the broker quotes to this account, take it out of"
+                " the settings. This is said once a session."
+            )
         alarm(turn, f"silent:{ticker}", text)
+
+
+def on_error(turn: Turn[QuotesState], fact: broker.ErrorReported) -> None:
+    """Tell people what the broker said of a line, once a session: each subscription anew would say it again."""
+    if fact.text not in turn.state.said_errors:
+        turn.state.said_errors = turn.state.said_errors | {fact.text}
+        alarm(turn, "market_data", fact.text)
 
 
 def on_port_fault(turn: Turn[QuotesState], fact: broker.PortFaulted) -> None:

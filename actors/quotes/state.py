@@ -49,13 +49,14 @@ class QuotesState(msgspec.Struct, kw_only=True):
     """Everything the actor knows; mappings are replaced, never changed.
 
     `lines` are the contracts streamed now; `centres` (ticker to strike) what the windows stand on, `calm` the doubled
-    prices between which they stay there, `windows` the contracts around them; `without` are tickers whose window has
-    no room, which people know once it `is_said`. `watched` are published until somebody unwatches them; `requests`
-    wait for a fresh tick, `offers` for quotes of a ticker `demands`; `close_con_ids` are those that the port was told
-    to watch closely. `asked_utc` is when an underlying's line was asked for last; `halted` are (ticker, con_id),
-    `untold` the underlyings of which others may know a halt from before a crash that nobody has spoken of since.
-    `sampled_utc` is when quotes were last told for keeping, `sampled_quotes` and `sampled_spots` what they were then;
-    `chain_read_utc` is the same instant of each ticker's chain.
+    prices between which they stay there, `windows` the contracts around them; `without` are tickers whose window has no
+    room, which people know once it `is_said`; of the session `said_errors` are what they were told that the broker
+    said, `never_quoted` the underlyings without any price of which they know. `watched` are published until somebody
+    unwatches them; `requests` wait for a fresh tick, `offers` for quotes of a ticker `demands`; `close_con_ids` are
+    those that the port was told to watch closely. `asked_utc` is when an underlying's line was asked for last; `halted`
+    are (ticker, con_id), `untold` the underlyings of which others may know a halt from before a crash that nobody has
+    spoken of since. `sampled_utc` is when quotes were last told for keeping, `sampled_quotes` and `sampled_spots` what
+    they were then; `chain_read_utc` is the same instant of each ticker's chain.
     """
 
     link: Link = Link()
@@ -69,6 +70,8 @@ class QuotesState(msgspec.Struct, kw_only=True):
     windows: Mapping[str, tuple[Contract, ...]] = {}
     without: tuple[str, ...] = ()
     is_said: bool = False
+    said_errors: frozenset[str] = frozenset()
+    never_quoted: frozenset[str] = frozenset()
     lines: Mapping[int, Contract] = {}
     quotes: Mapping[int, Quote] = {}
     spots: Mapping[str, Spot] = {}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import date, time
+from datetime import date, time, timedelta
 from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from actors.quotes import QuotesActor
 from actors.quotes.state import QuotesState
@@ -443,6 +444,30 @@ def test_silent_underlying_is_subscribed_again_with_an_alarm_for_as_long_as_it_i
     assert [sub.tickers for sub in told.told(m.Subscribe) if sub.tickers == ("SPX",)]
     assert [stop.tickers for stop in told.told(m.Unsubscribe) if stop.tickers == ("SPX",)]
     assert any(alarm.key == "silent:SPX" for alarm in told.published(Alarm))
+
+
+def test_underlying_that_nobody_trades_and_that_was_never_quoted_is_said_once_a_session_with_the_remedy() -> None:
+    h = History(SETTINGS.model_copy(update={"tickers": (*SETTINGS.tickers, "XYZ")})).live()
+    for _ in range(60):
+        h.sleep(10)
+        h.arrived(spots=(Spot("SPX", 600_050, h.now), Spot("QQQ", 60_005, h.now)))
+    told = [alarm.text for alarm in h.published(Alarm) if alarm.key == "silent:XYZ"]
+    assert len(told) == 1
+    assert "XYZ is none that the broker quotes to this account, take it out of the settings" in told[0]
+    assert len([sub for sub in h.told(m.Subscribe) if sub.tickers == ("XYZ",)]) > 2, "it is tried again all the same"
+
+
+def test_what_the_broker_says_of_a_line_is_told_once_a_session() -> None:
+    h = History().live()
+    said = broker.ErrorReported(session_epoch=h.epoch, order_ref=None, vendor_code=200, text="XYZ: no definition")
+    told = h.feed(said, said, replace(said, text="QQQ: no definition"))
+    assert [alarm.text for alarm in told.published(Alarm)] == ["XYZ: no definition", "QQQ: no definition"]
+    phase = h.state.phase
+    assert phase is not None
+    tomorrow = session.PhaseChanged(
+        phase=phase, session=TODAY + timedelta(days=3), open_utc=NOON, close_utc=CLOSE, at_utc=h.now
+    )  # fmt: skip
+    assert [alarm.text for alarm in h.feed(tomorrow, said).published(Alarm)] == ["XYZ: no definition"]
 
 
 def test_halt_is_published_once_and_lasts_while_a_line_says_so() -> None:

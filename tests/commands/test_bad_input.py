@@ -25,6 +25,17 @@ def test_a_demo_that_no_clock_can_play_is_refused_in_one_sentence(demo: dict[str
     assert "\n" not in str(refused.value)
 
 
+def test_a_demo_of_a_ticker_that_its_market_does_not_have_is_refused_before_anything_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, data = tmp_path / "mine.yaml", tmp_path / "data"
+    mine.write_text("profile: demo\ntickers: [SPX, XYZ]\n")
+    assert main(["--config", str(mine), "--data", str(data), "run"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "The simulated market has no XYZ: write `tickers` with some of SPX, " in said
+    assert not (data / "run" / "clock").exists()
+
+
 @pytest.mark.parametrize(
     "content",
     [b"\xff\xfe\x00bad", b"just words", b"entry.positions_max: 12", b"alert_rules: {GAMMA_FLIP: {readings: x}}"],
