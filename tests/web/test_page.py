@@ -106,7 +106,7 @@ def test_a_page_that_is_ready_shows_everything_and_has_asked_for_one_script(page
 
 def test_on_a_phone_a_position_tells_its_greeks_and_its_nearest_exits(browser: Browser, served: Desk) -> None:
     phone = Watched(browser, served.url, size=PHONE)
-    phone.wait_for_text("#positions .more", "delta +102, gamma +4.0")
+    phone.wait_for_text("#positions .more", "delta +102 (+613,567 $), gamma +4.0")
     assert "take profit 7.50 (60 % left)" in phone.text("#positions .more")
     assert not phone.page.is_visible("#positions th:has-text('Nearest exit')")
     assert phone.page.input_value("#window") == "60"  # so that a candle is still one
@@ -120,15 +120,17 @@ def test_a_spread_shows_its_exits_and_each_underlying_its_own_greeks(browser: Br
             made.feed.show(f"quote:{con_id}", desk.NOW, desk.quoted(con_id, ticks, delta))
         watched = Watched(browser, made.url)
         watched.wait_for_text("#book", "SPY delta")
+        box = "box => box.scrollWidth <= box.clientWidth"
+        assert watched.page.eval_on_selector("#positions .scroll", box), "no column is cut"
         book = " ".join(watched.text("#book").split())
         assert "SPX delta +60" in book
         assert "SPY delta \N{MINUS SIGN}500" in book
-        assert "Delta $ +60,157" in book, "60 times 6,015.68 less 500 times a tenth of it"
+        assert "Delta $ +60,157" in book, "60 times 6,015.36 less 500 times a tenth of it"
         assert not watched.page.locator("#book dt", has_text="Book").count(), "nothing is summed over both but dollars"
-        watched.wait_for_text("#positions tbody tr", "loss of all legs \N{MINUS SIGN}500 $")
+        watched.wait_for_text("#positions tbody tr", "joint loss \N{MINUS SIGN}500 $")
         for leg in watched.page.locator("#positions .more").all_inner_texts():
             assert "all legs \N{MINUS SIGN}158.00 $" in leg
-            assert "assignment risk SPY 610.00" in leg
+            assert "assignment SPY 610.00" in leg
             assert "eod" not in leg
             assert "day end 15:45" in leg
         made.feed.show("quote:22", desk.NOW, desk.quoted(22, 180, None))

@@ -57,7 +57,7 @@ export const showPositions = (positions) => {
 const positionCells = (p) => [
   [p.contract, '', p.order_ref], [p.status === 'pending' ? `(${p.qty})` : String(p.qty)], [number(p.entry_price), 'wide'],
   [number(p.bid)], [number(p.ask)], [money(p.current_pnl), tone(p.current_pnl)],
-  [p.wanted_exit ? `${EXITS[p.wanted_exit] ?? words(p.wanted_exit)} now` : p.status === 'pending' ? 'entry works' : nearest(p.nearest), 'wide text'],
+  [p.wanted_exit ? `${EXITS[p.wanted_exit] ?? words(p.wanted_exit)} now` : p.status === 'pending' ? 'entry works' : nearest(p.nearest, ''), 'wide text'],
   [p.nearest && !p.wanted_exit ? percent(p.nearest.left) : '', 'wide'],
 ]
 
@@ -72,11 +72,12 @@ const more = ({ greeks, exits, quote_age_s: age, structure_id: structure, struct
   (structure ? exits : exits.slice(0, EXITS_SHOWN)).map((exit) => `${nearest(exit)} (${percent(exit.left)} left)`).join(', '),
 ].filter(Boolean).join(' · ')
 
-const EXITS = { underlying_stop: 'spot stop', eod: 'day end', position_loss: 'loss of all legs', disaster_stop: 'last stop', blind: 'no quotes' }
+const EXITS = { underlying_stop: 'spot stop', eod: 'day end', position_loss: 'joint loss', assignment_risk: 'assignment', disaster_stop: 'last stop', blind: 'no quotes' }
 
-const nearest = (exit) => {
+/** An exit and where it happens; the column of the table has no room for whose price that is. */
+const nearest = (exit, ticker = exit?.ticker ?? '') => {
   if (!exit) return '–'
-  const price = `${exit.ticker ?? ''} ${number(exit.level)}`.trim()
+  const price = `${ticker} ${number(exit.level)}`.trim()
   const where = exit.pnl != null ? `${money(exit.pnl, 0)} $` : exit.level != null ? price : clock(exit.at, 5)
   return `${EXITS[exit.reason] ?? words(exit.reason)} ${where}`
 }
