@@ -17,7 +17,7 @@ from commands.cli import CommandError
 from commands.flatness import Look, looks_of_book, looks_of_trace, was_flat
 from commands.folder import DataFolder, at_desk, settings_of
 from commands.held import contract_of, holdings
-from commands.report_figures import approved_facts, counts_of, fates, figures_of
+from commands.report_figures import approved_facts, counts_of, fates, figures_of, stage_of
 from commands.report_origin import source_of, totals_by_origin
 from commands.report_outcomes import exit_facts, outcome_facts
 from commands.report_sessions import print_trades, show_last
@@ -169,7 +169,7 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
         "looks": looks,
         "is_flat_by_broker": was_flat(looks, had_positions=bool(closed or executions or open_now)),
         "day": ledger.day(session),
-        "stage": stage_of(folder, ledger.day(session)),
+        "stage": stage_of(ledger.day(session), is_supervised=folder.is_supervised()),
         "kill": ledger.kill(),
         "runs": [row["run_n"] for row in ledger.runs()],
         "gap_rows": gaps.absent_n,
@@ -216,13 +216,6 @@ def _unfilled(ledger: LedgerReader, attempts: list[Found], trades: list[Found], 
             "status": None if order is None else order["status"],
         })  # fmt: skip
     return found
-
-
-def stage_of(folder: DataFolder, day: dict[str, Any] | None) -> str:
-    """Return how far the day has come: `over` (its summary is written), `running`, or `stopped`."""
-    if day is not None and day["trades"] is not None:
-        return "over"
-    return "running" if folder.is_supervised() else "stopped"
 
 
 def trace_facts(paths: list[Path], desk: str = "") -> dict[str, Any]:

@@ -13,8 +13,7 @@ import orjson
 from commands.cli import CommandError
 from commands.folder import DataFolder
 from commands.held import contract_of, desks_of
-from commands.report import stage_of
-from commands.report_figures import refused_n
+from commands.report_figures import refused_n, stage_of
 from domain.desks import DeskKind
 from domain.instants import exchange_clock
 from domain.reports.trades import results_cents, signed_qty
@@ -79,7 +78,8 @@ def act(arguments: Namespace, folder: DataFolder) -> int:
 
 
 def _is_running(folder: DataFolder, desk: str, session: date) -> bool:
-    return stage_of(folder, LedgerReader(folder.ledgers, desk).day(session)) == "running"
+    day = LedgerReader(folder.ledgers, desk).day(session)
+    return stage_of(day, is_supervised=folder.is_supervised()) == "running"
 
 
 def _session(text: str | None, folder: DataFolder) -> date:

@@ -51,3 +51,10 @@ def fates(attempts: list[Found], trades: list[Found], live: list[Found]) -> tupl
     filled = approved & {row["intent_id"] for row in bought}
     working = approved & {row["intent_id"] for row in live} - filled
     return approved, filled, working
+
+
+def stage_of(day: Found | None, *, is_supervised: bool) -> str:
+    """Return how far a day has come: `over` (its summary is written), `running` or `stopped`."""
+    if day is not None and day["trades"] is not None:
+        return "over"
+    return "running" if is_supervised else "stopped"

@@ -324,7 +324,8 @@ def _live_functions(files: set[str]) -> dict[tuple[str, str, int], list[Function
     gc.unfreeze()
     live: dict[tuple[str, str, int], list[FunctionType]] = {}
     for thing in gc.get_objects():
-        if isinstance(thing, FunctionType) and thing.__code__.co_filename in files:
+        # `isinstance` asks a dead weak reference what it is
+        if type(thing) is FunctionType and thing.__code__.co_filename in files:
             code = thing.__code__
             live.setdefault((code.co_filename, code.co_qualname, code.co_firstlineno), []).append(thing)
     return live

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from commands import fit_exits
 from commands.cli import main
 from config.settings import Settings, load_settings
 from domain.instants import MINUTE
@@ -124,7 +125,7 @@ def test_its_parity_report_names_every_difference_with_its_cause(
 
 
 def test_exits_are_fitted_to_the_positions_of_its_backtest_where_no_ledger_is_kept(
-    recorded: Recorded, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recorded: Recorded, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("series", "warehouse"):
         (tmp_path / name).symlink_to(recorded.folder / name)
@@ -134,6 +135,9 @@ def test_exits_are_fitted_to_the_positions_of_its_backtest_where_no_ledger_is_ke
     words = ["--config", str(file), "--data", str(tmp_path), "fit-exits", session, session]
     assert main(words) == 1
     assert "0 closed positions with quotes on 0 sessions teach nothing" in capsys.readouterr().err
+    assert main([*words, "--backtest"]) == 1
+    assert "1 stored session teaches nothing; name a longer period" in capsys.readouterr().err
+    monkeypatch.setattr(fit_exits, "SESSIONS_MIN", 1)  # else it is refused before it is backtested
     assert main([*words, "--backtest"]) == 1
     said = capsys.readouterr().err
     assert "2 closed positions with quotes on 1 session teach nothing; name a longer period" in said
