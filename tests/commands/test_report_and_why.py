@@ -69,10 +69,9 @@ def test_a_report_says_what_became_of_approved_attempts(folder: DataFolder, caps
     assert "3 approved (1 filled, 1 working, 1 without a fill), 1 refused" in report(folder, capsys)
 
 
-def test_a_report_of_a_day_with_an_open_position_says_so_with_its_price(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    made = DataFolder(tmp_path)
+def holding(root: Path) -> tuple[DataFolder, DeskLedger]:
+    """Return a data folder whose desk holds one position, and its ledger."""
+    made = DataFolder(root)
     made.make()
     start_run(made.ledgers, ("paper",), ask.T0)
     desk = DeskLedger(made.ledgers, "paper", run_n=1)
@@ -80,6 +79,13 @@ def test_a_report_of_a_day_with_an_open_position_says_so_with_its_price(
     for message in (ask.reserve(1), ask.execution(1, price_ticks=505), ask.position(1)):
         desk.apply(message, ask.T0)
     trace(made)
+    return made, desk
+
+
+def test_a_report_of_a_day_with_an_open_position_says_so_with_its_price(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, _ = holding(tmp_path)
     said = " ".join(report(made, capsys).split())
     assert "No trades" not in said
     assert "No trade has been closed; 1 open: 2 SPXW 6005C (see Open)." in said
@@ -89,14 +95,7 @@ def test_a_report_of_a_day_with_an_open_position_says_so_with_its_price(
 
 
 def test_what_a_running_day_holds_is_no_fault_and_what_a_stopped_one_holds_is(tmp_path: Path) -> None:
-    made = DataFolder(tmp_path)
-    made.make()
-    start_run(made.ledgers, ("paper",), ask.T0)
-    desk = DeskLedger(made.ledgers, "paper", run_n=1)
-    desk.open()
-    for message in (ask.reserve(1), ask.execution(1, price_ticks=505), ask.position(1)):
-        desk.apply(message, ask.T0)
-    trace(made)
+    made, desk = holding(tmp_path)
     calls = [["--data", str(tmp_path), "report", *more] for more in ((), ("--csv",), ("--desks",))]
     assert [main(call) for call in calls] == [1, 1, 1]
     write_private(made.control, Control(port=1, token="t", pid=os.getpid(), began=psutil.Process().create_time()))
