@@ -23,8 +23,8 @@ from simulation.pace.stakes import Stake, Stakes
 from supervision.clock import FOREVER
 
 OBSERVED: Final = frozenset(OF_STAKES) | frozenset(OF_BUCKETS)
-# Market time past the newest quote, held positions' each, of the desk that lags most: younger than any rule asks of it;
-# than a line that is missed.
+# Market time past the newest quote of the desk that lags most: younger than any rule asks of a held position's; than a
+# line that is missed. A contract that does not tick is no lag: nobody waits for each one's.
 QUOTES_AHEAD_NS: Final[dict[Stake, int]] = {Stake.HELD: 2 * SECOND, Stake.NOTHING: 12 * SECOND}
 QUOTES_PATIENCE_NS: Final = SECOND  # real: quotes that have not come by then are an outage
 DESK_PATIENCE_NS: Final = 10 * SECOND  # real: a desk that is busy for longer is not waited for
@@ -120,13 +120,11 @@ class Pacer:
         stops: list[tuple[Utc, str]] = []
         if is_quiet and self._hours is not None and now < self._hours[0]:
             stops.append((self._hours[0], "the open"))  # from there on its first frames are awaited in real time
-        quoted_utc = self.stakes.held_quoted_utc(now)
-        if quoted_utc is None and is_open and stake in (Stake.OUTAGE, Stake.HELD):
+        if stake in (Stake.OUTAGE, Stake.HELD) and is_open and self.stakes.awaits_first_quote(now):
             stake = Stake.UNQUOTED
         if stake in QUOTES_AHEAD_NS and is_open:
-            assert quoted_utc is not None  # else it would be the stake
-            quotes_utc = Utc(quoted_utc + QUOTES_AHEAD_NS[stake])
-            if self._are_quotes_overdue(now, real_ns, quoted_utc, quotes_utc):
+            quotes_utc = Utc(self.stakes.quoted_utc + QUOTES_AHEAD_NS[stake])
+            if self._are_quotes_overdue(now, real_ns, quotes_utc):
                 stake = Stake.OUTAGE
             else:
                 stops.append((quotes_utc, "quotes"))
@@ -163,8 +161,8 @@ class Pacer:
             return morning_utc if now < morning_utc else None
         return self._date_over_utc
 
-    def _are_quotes_overdue(self, now: Utc, real_ns: int, quoted_utc: Utc, until_utc: Utc) -> bool:
+    def _are_quotes_overdue(self, now: Utc, real_ns: int, quotes_utc: Utc) -> bool:
         """Return whether market time stands for quotes that do not come."""
-        if quoted_utc != self._quoted_utc or now < until_utc:
-            self._quoted_utc, self._quoted_ns = quoted_utc, real_ns
+        if self.stakes.quoted_utc != self._quoted_utc or now < quotes_utc:
+            self._quoted_utc, self._quoted_ns = self.stakes.quoted_utc, real_ns
         return real_ns - self._quoted_ns > QUOTES_PATIENCE_NS

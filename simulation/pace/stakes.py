@@ -49,7 +49,7 @@ class Stakes:
         self._entries: dict[str, Utc] = {}  # refs of entry orders that may work
         self._positions: dict[str, PositionState] = {}
         self._held: dict[str, tuple[Line, Utc]] = {}  # what each position is in, and since when it is known
-        self._quotes_utc: dict[Line, Utc] = {}  # the newest quote of each
+        self._quoted_lines: set[Line] = set()  # those that were quoted at all
         self._modes: dict[str, Mode] = {}  # by order session
         self._hubs = dict.fromkeys(hubs, False)
         self._quiet: set[tuple[str, int]] = set()  # sessions with hubs (by key) that are up and deliver nothing
@@ -76,17 +76,13 @@ class Stakes:
             return Stake.OUTAGE
         return Stake.HELD if PositionState.OPEN in states else Stake.NOTHING
 
-    def held_quoted_utc(self, now: Utc) -> Utc | None:
-        """Return how far every open position is quoted; `None` where one awaits its first quote, as after a restart."""
-        quoted = self.quoted_utc
+    def awaits_first_quote(self, now: Utc) -> bool:
+        """Return whether an open position has had no quote yet, as after a restart; a minute after it was found: no."""
         for position_id, state in self._positions.items():
-            if state is PositionState.OPEN:
-                key, since_utc = self._held[position_id]
-                if key in self._quotes_utc:
-                    quoted = min(quoted, self._quotes_utc[key])
-                elif now < since_utc + WAIT_NS:
-                    return None
-        return quoted
+            key, since_utc = self._held[position_id]
+            if state is PositionState.OPEN and key not in self._quoted_lines and now < since_utc + WAIT_NS:
+                return True
+        return False
 
     @property
     def quoted_utc(self) -> Utc:
@@ -224,9 +220,8 @@ class Stakes:
     # -- quotes ---------------------------------------------------------------------------------
 
     def _on_quote(self, message: market.QuoteChanged, to: str, _now: Utc) -> None:
-        quote, key = message.quote, (_desk_of(to), message.quote.con_id)
-        self._quoted[to] = max(self._quoted.get(to, Utc(0)), quote.at_utc)
-        self._quotes_utc[key] = max(self._quotes_utc.get(key, Utc(0)), quote.at_utc)
+        self._quoted[to] = max(self._quoted.get(to, Utc(0)), message.quote.at_utc)
+        self._quoted_lines.add((_desk_of(to), message.quote.con_id))
 
     def _on_spots(self, message: market.SpotsChanged, to: str, _now: Utc) -> None:
         self._quoted[to] = max((self._quoted.get(to, Utc(0)), *(spot.at_utc for spot in message.spots)))
