@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -109,17 +110,21 @@ class GatewayDesks:
 
     def trade_at(self, desk: str) -> None:
         """Raise signals, one a bucket, over quotes that move, until the gateway of a desk has filled one."""
+        self.signal_until(lambda: bool(self.held(desk)))
+
+    def signal_until(self, is_so: Callable[[], object]) -> None:
+        """Raise signals, one a bucket, over quotes that move, until it is so: a busy machine may cost any of them."""
         looks = itertools.count()
 
-        def is_held() -> bool:
+        def is_so_after_this() -> object:
             n = next(looks)
             if n % LOOKS_A_SECOND == 0:
                 self.tick()
             if n % (BUCKET_S * LOOKS_A_SECOND) == 0:
                 self.raise_signal()
-            return bool(self.held(desk))
+            return is_so()
 
-        eventually(is_held)
+        eventually(is_so_after_this)
 
     def tick(self) -> None:
         """Have every gateway quote the call anew, at the same prices."""
