@@ -21,12 +21,14 @@ from ibapi.wrapper import EWrapper
 CLIENT_ID, TIMEOUT_S = 7, 3.0
 NOT_CONNECTED = (502, 504)
 HALTED = 49  # a kind of tick
+DETAILS_ID = 100  # the request for the contract's details
 OWN_CODES = range(501, 600)
 
 
 def say(*words: object) -> None:
-    """Write one line of what was heard."""
-    print(*(str(word).replace("\n", " ") for word in words), flush=True)
+    """Write one line of what was heard, at once: two threads have things to say."""
+    sys.stdout.write(" ".join(str(word).replace("\n", " ") for word in words) + "\n")
+    sys.stdout.flush()
 
 
 class App(EWrapper, EClient):  # type: ignore[misc]
@@ -73,9 +75,10 @@ class App(EWrapper, EClient):  # type: ignore[misc]
             say("trouble", errorCode, errorString)
         elif errorCode not in NOT_CONNECTED:
             say("code", errorCode)
-        with self._changed:
-            self.ended.add("contractDetailsEnd")
-            self._changed.notify_all()
+        if reqId == DETAILS_ID:  # what the gateway says by itself ends no answer
+            with self._changed:
+                self.ended.add("contractDetailsEnd")
+                self._changed.notify_all()
 
     def nextValidId(self, orderId: int) -> None:  # noqa: N802, N803 - as the library calls it
         self.next_id = orderId
@@ -136,7 +139,7 @@ class Driver:
         wish.strike, wish.right, wish.exchange, wish.tradingClass = 6000, "C", "SMART", "SPXW"
         app.ended.discard("contractDetailsEnd")
         app.contract = None
-        app.reqContractDetails(100, wish)
+        app.reqContractDetails(DETAILS_ID, wish)
         app.until("contractDetailsEnd")
         say("found", int(app.contract is not None))
         if app.contract is not None:
