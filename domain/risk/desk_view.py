@@ -3,7 +3,8 @@
 Cooldowns and watermarks are read from the decisions of the session, trades of the day from what is held and closed:
 what the ledger gives back at a restart, so that a restarted view and a running one agree by construction.
 
-A mark that is not known or old never switches a stop off: after a while the holding counts at its worst case.
+A mark that is not known or old never switches a stop off: after a while the holding counts at its worst case, and with
+a leg the whole structure, where what is sold is covered.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import msgspec
 from msgspec.structs import replace
 
 from domain.instants import MINUTE, session_of
-from domain.instruments import Contract, Side, Spot
+from domain.instruments import Contract, Right, Side, Spot
 from domain.limits import OverlayRules
 from domain.market.correlation import Breakdown
 from domain.options.fees import order_fee_cents
+from domain.orders.combo import worst_loss_cents
 from domain.orders.intent import PositionRef
 from domain.risk.closed import ClosedToday
 from domain.risk.day import Closed, DayStops
@@ -497,11 +499,39 @@ def _worst_cents(view: DeskView, holding: Holding) -> Cents:
     return Cents(-(view.start_nav_cents or holding.cost_cents))
 
 
+def _worse_cents(view: DeskView, unit: str, blind: Collection[Holding]) -> int:
+    """Return what the worst case of a position or structure adds to the day's P&L in place of its last marks.
+
+    A covered structure is counted as a whole, whichever legs have no mark: what it brought in less its gap.
+    """
+    legs = [h for h in view.holdings if h.ref.unit == unit]
+    gap_cents = _gap_cents(legs)
+    if gap_cents is None:
+        legs = [h for h in legs if h in blind]
+        worst = sum(_worst_cents(view, h) for h in legs)
+    else:
+        worst = -gap_cents - sum(h.ref.side.sign * h.cost_cents for h in legs)
+    return worst + sum(h.realised_cents - net_cents(view.session, h) for h in legs)
+
+
+def _gap_cents(legs: Collection[Holding]) -> Cents | None:
+    """Return what closing legs can cost at most, however the market moves; `None` where nothing bounds that.
+
+    Nothing does while one is pending, across underlyings or expiries, and where more of a right is sold than held.
+    """
+    held = [(h.contract, Qty(h.ref.side.sign * h.qty)) for h in legs]
+    kinds = {(contract.ticker, contract.expiry, contract.multiplier) for contract, _ in held}
+    if len(kinds) > 1 or any(h.is_pending for h in legs):
+        return None
+    is_bare = any(sum(qty for contract, qty in held if contract.right is right) < 0 for right in Right)
+    return None if is_bare else worst_loss_cents(held)
+
+
 def day_pnl(view: DeskView, now: Utc, age_max_ns: int) -> DayPnl:
     """Return the day's P&L: realised net of fees, plus unrealised, less estimated exit fees.
 
     A holding without a mark for `age_max_ns` counts at its worst case; before that at its last mark, or at cost where
-    there never was one.
+    there never was one. A leg of a covered structure counts so with the other legs, marked or not.
     """
     session, oldest_utc = view.session, now - age_max_ns if does_age(view, now) else None
     nets = [net_cents(session, h) if h.net_cents is None else h.net_cents for h in view.holdings]
@@ -512,8 +542,7 @@ def day_pnl(view: DeskView, now: Utc, age_max_ns: int) -> DayPnl:
     worst = [h for h in unmarked if h.marked_utc < since_utc]
     for h in unmarked:
         known += h.realised_cents - net_cents(session, h)
-    for h in worst:
-        total += h.realised_cents + _worst_cents(view, h) - net_cents(session, h)
+    total += sum([_worse_cents(view, unit, worst) for unit in {h.ref.unit: None for h in worst}])
     return DayPnl(Cents(total), Cents(known), tuple(unmarked), tuple(worst))
 
 

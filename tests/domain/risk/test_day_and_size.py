@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import date
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain.instants import MINUTE, SECOND
-from domain.instruments import DataType, Side, Spot
+from domain.instruments import Contract, DataType, Right, Side, Spot
 from domain.options.fees import commission_cents, order_fee_cents, round_trip_cents
 from domain.options.tick_rules import INDEX_RULE
 from domain.orders.intent import DecisionPrices
 from domain.risk import kill
 from domain.risk.day import Closed, DayStops, evaluate, hard_limit_cents, is_worth_a_record, loss_streak, summarise
-from domain.risk.desk_view import DayPnl, DeskView, day_pnl, in_phase, premium_cents, with_holding
+from domain.risk.desk_view import DayPnl, DeskView, Holding, day_pnl, in_phase, premium_cents, with_holding
 from domain.risk.kill import KillLevel, KillWatch, LoweringRefused
 from domain.risk.overlay import Overlay
 from domain.risk.sizing import cuts_of, entry_limit_ticks, size_entry, size_of
 from domain.session.phases import Phase
-from domain.units import Cents, Utc
+from domain.units import Cents, Ticks, Utc
 from tests.testkit.desk_world import (
     CALL,
     CLOSE,
@@ -218,6 +218,63 @@ def test_what_is_sold_and_not_agreed_on_yet_needs_no_mark() -> None:
 def test_nothing_bounds_a_short_without_a_mark() -> None:
     sold = holding(unrealised_cents=0, marked_utc=0, ref=replace(ref(), side=Side.SELL))
     assert day_pnl(view(holdings=(sold,)), NOW, AGE).cents == -NAV
+
+
+def leg(
+    contract: Contract, side: Side, qty: int, cost_cents: int, structure_id: str = "spread", **changes: Any
+) -> Holding:
+    """Return a leg of a structure that nobody has marked for longer than the desk bears."""
+    named = replace(ref(f"{contract.con_id}", contract), side=side, structure_id=structure_id)
+    blind = {"unrealised_cents": 0, "marked_utc": 0} | changes
+    return holding(ref=named, qty=qty, cost_cents=cost_cents, **blind)
+
+
+SOLD_CALL = Contract(901, "SPX", "SPXW", DAY, Ticks(600_000), Right.CALL)
+COVER_CALL = replace(SOLD_CALL, con_id=902, strike_ticks=Ticks(600_500))
+SOLD_PUT = Contract(903, "SPX", "SPXW", DAY, Ticks(599_000), Right.PUT)
+COVER_PUT = replace(SOLD_PUT, con_id=904, strike_ticks=Ticks(598_000))
+# Two verticals, sold at 3.00 and covered at 1.00: 2 x (5.00 - 2.00) x 100.
+VERTICAL = (leg(COVER_CALL, Side.BUY, 2, 20_000), leg(SOLD_CALL, Side.SELL, 2, 60_000))
+PUTS = (leg(COVER_PUT, Side.BUY, 2, 10_000), leg(SOLD_PUT, Side.SELL, 2, 30_000))
+
+
+def test_a_covered_vertical_without_quotes_counts_at_its_width_less_its_credit() -> None:
+    assert day_pnl(view(holdings=VERTICAL), NOW, AGE).cents == -60_000
+    assert day_pnl(view(holdings=VERTICAL[::-1]), NOW, AGE).worst == VERTICAL[::-1]
+    # Ten points of the puts less all that was brought in: it ends on one side only.
+    assert day_pnl(view(holdings=(*VERTICAL, *PUTS)), NOW, AGE).cents == -200_000 + 40_000 + 20_000
+    debit = tuple(replace(h, ref=replace(h.ref, side=h.ref.side.opposite)) for h in VERTICAL)
+    assert day_pnl(view(holdings=debit), NOW, AGE).cents == -40_000
+
+
+@pytest.mark.parametrize("n", [0, 1])
+@pytest.mark.parametrize("mark", [-90_000, 0, 10_000])
+def test_one_leg_of_a_covered_vertical_without_a_quote_counts_no_less_than_the_bound(n: int, mark: int) -> None:
+    legs = list(VERTICAL)
+    legs[n] = replace(legs[n], unrealised_cents=Cents(mark), marked_utc=NOW, realised_cents=Cents(-500))
+    other = holding("plain", unrealised_cents=0, marked_utc=0)
+    pnl = day_pnl(view(holdings=(*legs, other)), NOW, AGE)
+    assert pnl.cents == -60_000 - 500 - other.cost_cents
+    assert pnl.worst == (legs[1 - n], other)
+
+
+@pytest.mark.parametrize(
+    "legs",
+    [
+        (replace(VERTICAL[0], qty=1, cost_cents=Cents(10_000)), VERTICAL[1]),
+        (replace(VERTICAL[0], is_pending=True, unrealised_cents=None), VERTICAL[1]),
+        (leg(COVER_CALL, Side.BUY, 2, 20_000, "another"), VERTICAL[1]),
+        (leg(replace(COVER_CALL, ticker="SPY"), Side.BUY, 2, 20_000), VERTICAL[1]),
+        (leg(replace(COVER_CALL, expiry=date(2026, 12, 18)), Side.BUY, 2, 20_000), VERTICAL[1]),
+        (leg(COVER_PUT, Side.BUY, 2, 20_000), VERTICAL[1]),
+        (leg(COVER_CALL, Side.BUY, 2, 20_000), PUTS[1]),
+        (VERTICAL[1],),
+    ],
+    ids=["in part", "pending", "another's", "underlying", "expiry", "right", "right of puts", "gone"],
+)
+def test_nothing_bounds_a_sold_leg_whose_cover_is_not_held(legs: tuple[Holding, ...]) -> None:
+    cost = sum(h.cost_cents for h in legs if h.ref.side is Side.BUY)
+    assert day_pnl(view(holdings=legs), NOW, AGE).cents == -NAV - cost
 
 
 def test_marks_grow_old_in_regular_hours_only() -> None:
