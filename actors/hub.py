@@ -10,6 +10,7 @@ absent.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -21,7 +22,7 @@ from msgspec.structs import replace
 from config.feeds import packing
 from config.settings import Settings
 from domain.alarm import Severity
-from domain.instants import BUCKET_NS, MS, SECOND, exchange_clock, session_of
+from domain.instants import BUCKET_NS, MINUTE, MS, SECOND, exchange_clock, session_of
 from domain.limits import FeedRules
 from domain.options.profile import IngestMode, Rows
 from domain.session import calendar
@@ -37,6 +38,7 @@ NOTES_NAMED = 3
 POLLED = "rest_"  # begins the codes of what polling met
 EXPECTED = frozenset(("opening", "stale", "clipped"))  # the vendor's own ways: counted, and no news
 EARLY_MS = -5_000  # no frame comes before it is made
+GONE_NS = 5 * MINUTE  # what has not come for so long comes no more
 
 Inbox = (
     lifecycle.Started
@@ -84,11 +86,19 @@ class Session(msgspec.Struct, frozen=True):
     is_covered: bool = False
 
 
+class Unusable(msgspec.Struct, frozen=True):
+    """What could not be used and was said under an alarm's key: its codes, and when some of it came last."""
+
+    codes: frozenset[str]
+    seen_utc: Utc
+
+
 class HubState(msgspec.Struct):
     """The sessions by key; buckets due and closed last; groups that are silent while the hub is not, since when.
 
     `ahead` are the tickers that were handed on before the others, each with its bucket, of buckets that are due.
-    `overdue` are the buckets that people know not to be durable yet.
+    `overdue` are the buckets that people know not to be durable yet, `unusable` what they know of as coming and being
+    left out, by the alarm that said so.
     `flowed_utc` is when a session that had been quiet delivered again; `categories` are what was changed in this run,
     `None`: nothing was.
     """
@@ -104,6 +114,7 @@ class HubState(msgspec.Struct):
     flowed_utc: Utc | None = None
     categories: tuple[str, ...] | None = None
     overdue: tuple[Utc, ...] = ()
+    unusable: Mapping[str, Unusable] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -542,24 +553,37 @@ def watch_groups(hub: Wiring, turn: Turn[HubState], sealed: market.BucketSealed)
 
 
 def report_refused(turn: Turn[HubState], sealed: market.BucketSealed) -> None:
-    """Name the frames that could not be read; nothing of them is used."""
-    polled = [(code, n) for code, n in sealed.counts.refused if code.startswith(POLLED)]
-    if polled:
-        why = ", ".join(f"{code.removeprefix(POLLED)} {n}" for code, n in polled)
-        text = (
-            f"REST does not answer for hub {sealed.hub} ({why}). 401: check the key. 403: it is not in the key's tier."
-            " 429: the vendor limits the rate, which is waited out."
-        )
-        publish_alarm(turn, "rest", text)
-    streamed = [(code, n) for code, n in sealed.counts.refused if not code.startswith(POLLED) and code not in EXPECTED]
-    if not streamed:
-        return
-    why = ", ".join(f"{code} {n}" for code, n in streamed)
-    text = (
-        f"Hub {sealed.hub} sent frames that cannot be used ({why}). They are counted and left out. "
-        "If this continues, compare the feed's version with the schemas."
-    )
-    publish_alarm(turn, "refused", text)
+    """Name what could not be read, each kind once until none has come for a while; nothing of it is used."""
+    refused = [(code, n) for code, n in sealed.counts.refused if code not in EXPECTED]
+    polled = [(code.removeprefix(POLLED), n) for code, n in refused if code.startswith(POLLED)]
+    name_unusable(
+        turn, "rest", polled, f"REST does not answer for hub {sealed.hub}",
+        "401: check the key. 403: it is not in the key's tier. 429: the vendor limits the rate, which is waited out.",
+        f"REST has refused nothing for hub {sealed.hub}",
+    )  # fmt: skip
+    streamed = [(code, n) for code, n in refused if not code.startswith(POLLED)]
+    name_unusable(
+        turn, "refused", streamed, f"Hub {sealed.hub} sent frames that cannot be used",
+        "They are counted and left out. If this continues, compare the feed's version with the schemas.",
+        f"Every frame of hub {sealed.hub} could be used",
+    )  # fmt: skip
+
+
+def name_unusable(
+    turn: Turn[HubState], what: str, refused: list[tuple[str, int]], fault: str, remedy: str, over: str
+) -> None:
+    """Say what is refused where a code is new; it is counted after that, and over once nothing has come for a while."""
+    unusable, known = turn.state.unusable, turn.state.unusable.get(what)
+    told = frozenset[str]() if known is None else known.codes
+    codes = frozenset(code for code, _ in refused)
+    if refused:
+        turn.state.unusable = {**unusable, what: Unusable(told | codes, turn.now)}
+        if codes - told:
+            why = ", ".join(f"{code} {n}" for code, n in refused)
+            publish_alarm(turn, what, f"{fault} ({why}). {remedy}")
+    elif known is not None and turn.now - known.seen_utc >= GONE_NS:
+        turn.state.unusable = {key: value for key, value in unusable.items() if key != what}
+        publish_alarm(turn, what, f"{over} for {GONE_NS // MINUTE} minutes.", Severity.INFO)
 
 
 def publish_alarm(turn: Turn[HubState], what: str, text: str, severity: Severity = Severity.WARNING) -> None:

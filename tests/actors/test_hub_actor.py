@@ -471,6 +471,29 @@ def test_frames_that_cannot_be_read_are_named_and_the_bucket_goes_on() -> None:
     assert out.published(market.HubClosed)
 
 
+def test_group_that_nobody_asked_for_is_said_once_then_counted_and_over_when_it_has_been_gone_for_a_while() -> None:
+    probe = hub()
+    told: list[tuple[int, str, Severity]] = []
+    stored: list[tuple[tuple[str, int], ...]] = []
+    unknown, corrupt, unanswered = ("unknown_group", 30), ("corrupt", 1), ("rest_404", 2)
+    refused = {0: (unknown,), 1: (unknown,), 2: (unknown, unanswered), 3: (corrupt, unknown), 10: (unknown, unanswered)}
+    for n in range(31):
+        bucket_utc = Utc(BUCKET + n * BUCKET_NS)
+        counts = market.FrameCounts(accepted=3, refused=refused.get(n, ()))
+        out = probe.feed(structs.replace(sealed(bucket_utc=bucket_utc), counts=counts), Utc(bucket_utc + BUCKET_NS))
+        told += [(n, alarm.key.rpartition(":")[2], alarm.severity) for alarm in out.published(operator.Alarm)]
+        stored += [store.counts.refused for store in out.told(market.StoreBucket, "warehouse")]
+    assert told == [
+        (0, "refused", Severity.WARNING), (2, "rest", Severity.WARNING), (3, "refused", Severity.WARNING),
+        (20, "rest", Severity.INFO), (20, "refused", Severity.INFO),
+    ]  # fmt: skip
+    assert [stored[n] for n in refused] == list(refused.values())
+    again = structs.replace(
+        sealed(bucket_utc=Utc(bucket_utc + BUCKET_NS)), counts=market.FrameCounts(refused=(unknown,))
+    )
+    assert [alarm.severity for alarm in probe.feed(again).published(operator.Alarm)] == [Severity.WARNING]
+
+
 def test_why_rows_are_absent_is_told_to_people_in_the_ports_own_sentences() -> None:
     probe = hub()
     due(probe)

@@ -129,7 +129,7 @@ def test_examples_in_the_comments_of_the_defaults_load(tmp_path: Path) -> None:
 # counts).
 KEY_ARGUMENTS: dict[str, dict[str, int]] = {
     "actors/feed.py": {"publish_alarm": 1},
-    "actors/hub.py": {"publish_alarm": 1},
+    "actors/hub.py": {"publish_alarm": 1, "name_unusable": 1},
     "actors/quotes": {"alarm": 1},
     "actors/ibkr": {"alarm": 1, "halt": 1},
     "actors/ledger_outage.py": {"_alarm": 1},
