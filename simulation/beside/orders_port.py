@@ -18,6 +18,7 @@ from domain.ports import Clock
 from domain.risk.reject import RejectCode
 from domain.session.modes import AccountClass
 from domain.units import Cents, Utc
+from gateways.closed import answer_of_closed
 from gateways.ib.codes import meaning_of
 from gateways.port_thread import Tell
 from messages import broker
@@ -33,6 +34,8 @@ POLL_S: Final = 0.02  # real: how often it is looked at what is due
 STEP_NS: Final = 100 * MS  # market time between two looks of the exchange at its orders
 ORDER_NOTICE: Final = 399  # IB's own code of a notice about an order that goes on
 
+Act = Callable[[], None]
+
 
 class LoopRuntime:
     """What an in-process port needs of a runtime, live: a clock, a way to tell, and calls at instants to come.
@@ -47,7 +50,7 @@ class LoopRuntime:
         self.latched_groups: dict[str, str] = {}
         self._name = name
         self._tell = tell
-        self._due: list[tuple[Utc, int, Callable[[], None]]] = []
+        self._due: list[tuple[Utc, int, Act, Act]] = []
         self._n = count()
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -58,19 +61,29 @@ class LoopRuntime:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread; what is still to come is dropped."""
+        """End the thread; what is still to come is dropped, and what would be done instead is done."""
         self._over.set()
         if self._thread.is_alive():
             self._thread.join(5.0)
+        with self._lock:
+            left, self._due = sorted(self._due), []
+        for _, _, _, otherwise in left:
+            otherwise()
 
     def post(self, to: str, message: Message, _sender: str) -> None:
         """Tell somebody something."""
         self._tell(to, message)
 
-    def call_at(self, at_utc: Utc, act: Callable[[], None]) -> None:
-        """Have something done at an instant, or at once where it is over; any thread may call."""
+    def call_at(self, at_utc: Utc, act: Act, otherwise: Act = lambda: None) -> None:
+        """Have something done at an instant, or at once where it is over; any thread may call.
+
+        `otherwise` is done in its place where the thread ends before that, or has ended.
+        """
         with self._lock:
-            heapq.heappush(self._due, (at_utc, next(self._n), act))
+            if not self._over.is_set():
+                heapq.heappush(self._due, (at_utc, next(self._n), act, otherwise))
+                return
+        otherwise()
 
     def _run(self) -> None:
         while not self._over.wait(POLL_S):
@@ -81,7 +94,7 @@ class LoopRuntime:
                 except Exception as error:
                     self._fault(f"{type(error).__name__}: {error}")
 
-    def _next(self, now: Utc) -> Callable[[], None] | None:
+    def _next(self, now: Utc) -> Act | None:
         with self._lock:
             return heapq.heappop(self._due)[2] if self._due and self._due[0][0] <= now else None
 
@@ -133,6 +146,10 @@ class SimOrdersPort(InProcessBroker):
         """Start the thread."""
         self._loop.start()
 
+    def post(self, command: broker.BrokerCommand) -> None:
+        """Take a command; one that the port closes before is refused, as other brokers' ports do."""
+        self._loop.call_at(self._now(), lambda: self._take(command), lambda: self._refuse(command))
+
     def close(self) -> None:
         """End the thread, and give the book back."""
         self._loop.close()
@@ -141,6 +158,11 @@ class SimOrdersPort(InProcessBroker):
     def refuse_entries(self, why: str) -> None:
         """Refuse every entry until the process ends."""
         self._loop.latched = why
+
+    def _refuse(self, command: broker.BrokerCommand) -> None:
+        answer = answer_of_closed(command)
+        if answer is not None:
+            self._tell(answer)
 
     def _place(self, command: broker.PlaceOrder) -> None:
         order = command.order

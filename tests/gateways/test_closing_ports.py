@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
+from config.tree import SimDesk
 from domain.instants import SECOND
-from domain.instruments import Contract, OrderType, Side
+from domain.instruments import Contract, OrderType, Right, Side
 from domain.orders.request import OrderChange, OrderRequest
 from domain.orders.table import CodeMeaning
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
-from domain.units import Qty, Ticks
+from domain.units import Cents, Qty, Ticks
 from gateways.ib.orders_port import OrdersPort
 from gateways.ib.quotes_port import QuotesPort
 from messages import broker, market
+from simulation.beside.heard_market import HeardMarket
+from simulation.beside.orders_port import SimOrdersPort
+from supervision.clock import MarketClock
 from tests.testkit.ibkr_world import EPOCH, Mailbox, gateway, make_port
 from tests.testkit.tastytrade_world import make_port as make_rest_port
 from tests.testkit.tastytrade_world import rest_broker
@@ -89,10 +96,23 @@ def tastytrade() -> Iterator[Closing]:
         yield Closing(make_rest_port(world, heard), heard, world.call, world.clock.now_utc())
 
 
+@contextmanager
+def sim() -> Iterator[Closing]:
+    heard, clock = Mailbox(), MarketClock.real()
+    call = Contract(7, "SPX", "SPXW", date(2026, 11, 20), Ticks(600_000), Right.CALL)
+    with TemporaryDirectory() as folder:
+        port = SimOrdersPort(
+            "port:ibkr:model", clock, heard.tell, HeardMarket(clock.now_utc(), (), (call,), SimDesk()),
+            Path(folder) / "book", cash_cents=Cents(10_000_000), latency_ms=20, port=4002,
+        )  # fmt: skip
+        port.start()
+        yield Closing(port, heard, call, clock.now_utc())
+
+
 PORTS = pytest.mark.parametrize("opened", [ib, tastytrade], ids=lambda opened: opened.__name__)
 
 
-@PORTS
+@pytest.mark.parametrize("opened", [ib, tastytrade, sim], ids=lambda opened: opened.__name__)
 def test_command_after_the_close_is_refused(opened: Callable[[], AbstractContextManager[Closing]]) -> None:
     with opened() as closing:
         closing.link()

@@ -15,6 +15,8 @@ from config.tree import SimDesk
 from domain.instants import SECOND, at_exchange
 from domain.instruments import Contract, DataType, OrderType, Quote, Right, Side, Spot
 from domain.orders.request import OrderRequest
+from domain.orders.table import CodeMeaning
+from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.units import Cents, Qty, Ticks, Utc
 from messages import broker, market
@@ -36,6 +38,16 @@ class Hand:
 
     def now_utc(self) -> Utc:
         return self.now
+
+
+def request(
+    order_ref: str, side: Side, order_type: OrderType = OrderType.MARKET, *, is_exit: bool
+) -> OrderRequest:  # fmt: skip
+    limit = Ticks(600) if order_type is OrderType.LIMIT else None
+    return OrderRequest(
+        order_ref=order_ref, contract=CALL, side=side, qty=Qty(1), order_type=order_type, limit_ticks=limit,
+        is_exit=is_exit, deadline_utc=Utc(NOON + 3600 * SECOND),
+    )  # fmt: skip
 
 
 class SimDeskWorld:
@@ -67,11 +79,7 @@ class SimDeskWorld:
         self.heard.hear(market.QuotesArrived(session_epoch=1, quotes=(quote,), spots=spots))
 
     def place(self, order_ref: str, side: Side, order_type: OrderType, *, is_exit: bool) -> None:
-        limit = Ticks(600) if order_type is OrderType.LIMIT else None
-        order = OrderRequest(
-            order_ref=order_ref, contract=CALL, side=side, qty=Qty(1), order_type=order_type, limit_ticks=limit,
-            is_exit=is_exit, deadline_utc=Utc(NOON + 3600 * SECOND),
-        )  # fmt: skip
+        order = request(order_ref, side, order_type, is_exit=is_exit)
         self.port.post(broker.PlaceOrder(order=order, session_epoch=1, kill_epoch=0))
 
     def until(self, is_so: Callable[[], bool]) -> None:
@@ -141,3 +149,22 @@ def test_what_worked_when_the_data_was_live_does_not_fill_on_what_comes_late(wor
     world.quote(DataType.DELAYED)
     world.until(lambda: bool(world.told(broker.ErrorReported)))
     assert world.filled() == []
+
+
+def test_what_the_port_has_not_come_to_when_it_closes_is_refused_and_not_lost(tmp_path: Path) -> None:
+    heard = HeardMarket(NOON, (), (CALL,), SimDesk())
+    told: list[Message] = []
+    port = SimOrdersPort(
+        "port:ibkr:model", Hand(), lambda _to, message: told.append(message), heard, tmp_path / "book",
+        cash_cents=Cents(10_000_000), latency_ms=20, port=4002,
+    )  # fmt: skip
+    port.post(broker.PlaceOrder(order=request("out", Side.SELL, is_exit=True), session_epoch=1, kill_epoch=0))
+    port.post(broker.WithdrawOrder(order_ref="in", session_epoch=1))
+    port.post(broker.LatchKill(level=KillLevel.NO_ENTRIES, kill_epoch=1))
+    assert told == []
+    port.close()
+    denied, error = told
+    assert isinstance(denied, broker.OrderDenied)
+    assert isinstance(error, broker.ErrorReported)
+    assert (denied.order_ref, denied.code) == ("out", RejectCode.NOT_CONNECTED)
+    assert (error.order_ref, error.meaning) == ("in", CodeMeaning.ORDER_UNKNOWN)
