@@ -94,6 +94,10 @@ def check_new(settings: Settings, folder: DataFolder) -> None:
     keys_of(settings)
     if settings.trading_mode == "live":
         _is_armed(settings, secret(settings.broker.account_env), is_held=False)
+    _check_login(settings)
+
+
+def _check_login(settings: Settings) -> None:
     try:
         login = row_of(settings).login(settings)
     except BrokerSetupError as error:
@@ -152,6 +156,7 @@ def _allowed_desk(
             f"Desk {name} and desk {other} have one account: {own.broker.account_env} names the same; give each its"
             " own."
         )
+    _check_login(own)
     is_armed, told = False, list[operator.Alarm]()
     if kind is DeskKind.LIVE:
         is_armed = _is_armed(own, number, is_held=is_any_held(settings, folder))

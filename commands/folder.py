@@ -8,6 +8,7 @@ import re
 import shutil
 from argparse import Namespace
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ class DataFolder:
         self.kill_file = root / "KILL"
         self.log = root / "logs" / "trading.log"
         self._lock_fd: int | None = None
+        self._made: tuple[Path, ...] = ()
 
     def make(self) -> None:
         """Make the folders.
@@ -95,8 +97,10 @@ class DataFolder:
         Raises:
             CommandError: the folder cannot be written.
         """
+        wanted = (self.ledgers, self.warehouse, self.series, self.traces, self.run)
+        self._made = tuple(path for path in (*reversed(self.root.parents), self.root, *wanted) if not path.exists())
         try:
-            for folder in (self.ledgers, self.warehouse, self.series, self.traces, self.run):
+            for folder in wanted:
                 folder.mkdir(parents=True, exist_ok=True)
             probe = self.run / ".probe"
             probe.write_bytes(b"")
@@ -106,6 +110,21 @@ class DataFolder:
                 f"The data folder {self.root} cannot be written ({error.strerror}); "
                 "give another one with --data or mend its permissions."
             ) from None
+
+    def unmake(self) -> None:
+        """Take back a folder that this start made and was refused in: it would be read as that of a desk.
+
+        One with ledgers of before stays as it is.
+        """
+        if self.ledgers not in self._made:
+            return
+        for path in reversed(self._made):
+            if path.parent == self.root:
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):  # somebody else's files lie there
+                    path.rmdir()
+        self._made = ()
 
     def begin_demo(self) -> None:
         """Make room for a new demo day: what the last finished one left is kept in `previous/`.

@@ -62,7 +62,7 @@ from simulation.market.from_settings import market_of
 from simulation.pace.buckets import Buckets, Hours
 from simulation.pace.driver import PaceDriver
 from simulation.pace.pacer import Outage, Pacer
-from storage.desk_kinds import note_kind
+from storage.desk_kinds import note_kind, refuse_other_money
 from storage.desk_ledger import DeskLedger
 from storage.market_context import StoredContext
 from storage.promotions import promote
@@ -432,12 +432,12 @@ def _tell_of_start(runtime: LiveRuntime, alarms: tuple[operator.Alarm, ...], bes
 def _begin_run(settings: Settings, beside: tuple[AllowedDesk, ...], folder: DataFolder, clock: MarketClock) -> int:
     """Count the start, and keep whose money each desk trades with and what may trade; return the run's number."""
     now = clock.now_utc()
-    out = [desk.settings.desk for desk in beside if desk.is_left_out]
-    names = tuple(name for name in desk_names(settings) if name not in out)
-    run_n = start_run(folder.ledgers, names, now, traces=folder.traces)
-    note_kind(folder.ledgers, settings.desk, kind_of(settings), now)
-    for desk in (desk for desk in beside if not desk.is_left_out):
-        note_kind(folder.ledgers, desk.settings.desk, desk.kind, now)
+    known = {desk.settings.desk: desk.kind for desk in beside if not desk.is_left_out}
+    kinds = {settings.desk: kind_of(settings), **known}
+    refuse_other_money(folder.ledgers, kinds)
+    run_n = start_run(folder.ledgers, tuple(kinds), now, traces=folder.traces)
+    for desk, kind in kinds.items():
+        note_kind(folder.ledgers, desk, kind, now)
     _promote(settings, folder, clock)
     return run_n
 

@@ -66,6 +66,7 @@ def act(arguments: Namespace) -> int:
         raise CommandError("--clock: a demo day makes a clock of its own; leave it out, or run profile real.")
     folder = DataFolder(settings.data_dir)
     check_new(settings, folder)
+    clock = MarketClock.real() if arguments.clock is None else led_clock(settings, arguments.clock)
     folder.make()
     folder.lock()
     stop = threading.Event()
@@ -76,7 +77,6 @@ def act(arguments: Namespace) -> int:
     try:
         if settings.profile == "demo":
             return _run_demo(settings, folder, arguments, stop)
-        clock = MarketClock.real() if arguments.clock is None else led_clock(settings, arguments.clock)
         return _run_real(settings, folder, stop, clock, _call_of(arguments))
     finally:
         folder.unlock()
@@ -113,9 +113,13 @@ def _run_real(settings: Settings, folder: DataFolder, stop: threading.Event, clo
     for desk in desk_names(settings):
         say(_level_text(of_desk(settings, desk), folder, call))
     held = held_from_before(settings, folder)
-    running = live.start(
-        settings, folder, clock, settings.broker.gateways, settings.feed.negotiate_url, stop, settings.demo.rate
-    )
+    try:
+        running = live.start(
+            settings, folder, clock, settings.broker.gateways, settings.feed.negotiate_url, stop, settings.demo.rate
+        )
+    except (CommandError, SettingsError, LedgerRefusedError):  # before any port was started
+        folder.unmake()
+        raise
     _say_where_to_look(settings, running)
     for line in held:
         say(line)

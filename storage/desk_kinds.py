@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 
 from domain.desks import DeskKind
@@ -24,15 +25,31 @@ def note_kind(folder: Path, desk: str, kind: DeskKind, at_utc: Utc | None = None
     """
     with closing(open_file(folder / SHARED_FILE, SHARED, SHARED_OWNER)) as db, transaction(db):
         row = db.execute("SELECT value FROM meta WHERE key = ?", (_KEY + desk,)).fetchone()
-        known = None if row is None else DeskKind(row[0])
-        if known is not None and known is not kind and DeskKind.LIVE in (known, kind):
-            raise LedgerRefusedError(
-                f"Desk {desk} in {folder} is a {known} desk, and this run would be {kind}: give it another name"
-                " (`desk`) or another data folder."
-            )
+        _refuse_other(folder, desk, None if row is None else DeskKind(row[0]), kind)
         db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_KEY + desk, kind.value))
         if kind is DeskKind.LIVE and at_utc is not None:
             db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO NOTHING", (_LIVE_SINCE, str(at_utc)))
+
+
+def refuse_other_money(folder: Path, desks: Mapping[str, DeskKind]) -> None:
+    """Refuse what `note_kind` would refuse of these desks, before a start has made anything of any of them.
+
+    Raises:
+        LedgerRefusedError: the ledger holds a desk's trades with money of another kind.
+    """
+    known: dict[str, DeskKind] = {}
+    with suppress(LedgerRefusedError):  # the start itself says what is wrong with it, or brings it up
+        known = kinds(folder)
+    for desk, kind in desks.items():
+        _refuse_other(folder, desk, known.get(desk), kind)
+
+
+def _refuse_other(folder: Path, desk: str, known: DeskKind | None, kind: DeskKind) -> None:
+    if known is not None and known is not kind and DeskKind.LIVE in (known, kind):
+        raise LedgerRefusedError(
+            f"Desk {desk} in {folder} is a {known} desk, and this run would be {kind}: give it another name"
+            " (`desk`) or another data folder."
+        )
 
 
 def live_since(folder: Path) -> Utc | None:

@@ -18,14 +18,18 @@ from msgspec.structs import replace
 from commands import run
 from commands.cli import CommandError, main, parser
 from commands.folder import DataFolder
+from commands.held import desks_of
 from commands.live import seal_beside
 from config.settings import Settings, load_settings
+from domain.desks import DeskKind
 from domain.instants import MINUTE, session_of
 from domain.risk.kill import NEW_DESK, KillLevel
 from domain.units import Utc
 from messages import orders, risk
 from messages.envelope import HandlingOutcome
+from storage.desk_kinds import note_kind
 from storage.desk_ledger import DeskLedger
+from storage.queries import LedgerReader
 from storage.shared_ledger import SharedLedger, start_run
 from supervision.mailbox import Mail
 from supervision.stepped import VirtualClock
@@ -233,3 +237,66 @@ def test_a_first_start_that_is_refused_makes_no_folder(
         run.act(arguments)
     assert capsys.readouterr().out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["desk.yaml"]
+
+
+BESIDE = """
+desks:
+  other: {kind: paper, port: 4003, account_env: OTHER_ACCOUNT, gateways: [{host: 127.0.0.1, port: 4003}],
+    client_ids: {orders: 21, quotes: 22, chains: 23, direct: 29}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("config", "environment", "said"),
+    [
+        (BESIDE, {}, "Desk other has no account"),
+        (BESIDE, {"ZEROHOUR_IB_ACCOUNT": "DU1", "OTHER_ACCOUNT": "DU1"}, "have one account"),
+        (
+            "trading_mode: live\n", {"ZEROHOUR_LIVE_ARMED": "yes", "ZEROHOUR_IB_ACCOUNT": "U1234567"},
+            "Live is not armed",
+        ),
+        (
+            "broker: {orders: tastytrade, tastytrade: {rest_url: 'http://far.example'}}\n",
+            {"ZEROHOUR_TASTYTRADE_SECRET": "s", "ZEROHOUR_TASTYTRADE_TOKEN": "t"}, "no address with TLS",
+        ),
+    ],
+    ids=["no account", "one account", "minima", "address"],
+)  # fmt: skip
+@pytest.mark.parametrize("is_there", [False, True], ids=["no folder", "a folder with a file"])
+def test_a_first_start_that_is_refused_after_its_folder_was_made_takes_it_back(
+    config: str, environment: dict[str, str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *,
+    is_there: bool,
+) -> None:  # fmt: skip
+    for name in [name for name in os.environ if name.startswith("ZEROHOUR_") and name != "ZEROHOUR_ENV_FILE"]:
+        monkeypatch.delenv(name)
+    for name, value in ({"ZEROHOUR_GEXBOT_KEY": f"gexbot_custom_{tmp_path.name}"} | environment).items():
+        monkeypatch.setenv(name, value)
+    file, data = tmp_path / "desk.yaml", tmp_path / "data" / "of_desk"
+    file.write_text(config, "utf-8")
+    if is_there:
+        data.mkdir(parents=True)
+        (data / "notes").write_text("ours", "utf-8")
+    ended = parser().parse_args(["--config", str(file), "--data", str(data), "run", "--profile", "real"])
+    with pytest.raises(CommandError, match=said):
+        run.act(ended)
+    assert sorted(path.name for path in tmp_path.iterdir()) == (["data", "desk.yaml"] if is_there else ["desk.yaml"])
+    assert not is_there or [path.name for path in data.iterdir()] == ["notes"]
+
+
+def test_a_desk_that_is_refused_beside_another_ones_ledger_leaves_none_of_its_own(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ZEROHOUR_LIVE_ARMED", "ZEROHOUR_LIVE_ARMED_REASON", "ZEROHOUR_IB_ACCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ZEROHOUR_GEXBOT_KEY", f"gexbot_custom_{desk.folder.root.name}")
+    desk.keep()
+    note_kind(desk.folder.ledgers, "paper", DeskKind.LIVE)
+    config = desk.folder.root / "desk.yaml"
+    config.write_text("desks: {model: {kind: sim}}\n", "utf-8")
+    arguments = parser().parse_args(
+        ["--config", str(config), "--data", str(desk.folder.root), "run", "--profile", "real"]
+    )
+    with pytest.raises(CommandError, match=r"Desk paper .* is a live desk, and this run would be paper"):
+        run.act(arguments)
+    assert desks_of(desk.folder.ledgers) == ["paper"]
+    assert LedgerReader(desk.folder.ledgers, "paper").held() == [], "what was there stays"
