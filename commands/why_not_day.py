@@ -28,6 +28,7 @@ from domain.signals.evaluator import Reading, reading_of
 from domain.signals.nearest_miss import Miss, nearest_miss
 from domain.signals.nearest_threshold import NearThreshold, nearest_threshold
 from domain.signals.snapshot import Snapshot
+from domain.structure.credit import Unmet, unmet_of
 from domain.units import Ticks, Utc
 from storage.derived_told import derived_told
 from storage.queries import Found, LedgerReader
@@ -35,6 +36,13 @@ from storage.series_reader import SeriesReader
 from storage.series_rows import READINGS
 
 _NOT_EVALUATED = b'"signals.NotEvaluated"'
+
+
+class NearSpread(msgspec.Struct, frozen=True):
+    """The bucket in which a spread came nearest to being opened, and the condition that failed there."""
+
+    bucket_utc: Utc
+    unmet: Unmet
 
 
 class KindOfDay(msgspec.Struct, kw_only=True):
@@ -56,6 +64,7 @@ class KindOfDay(msgspec.Struct, kw_only=True):
     not_judged: Counter[str] = msgspec.field(default_factory=Counter)
     nearest_miss: Miss | None = None
     nearest_threshold: NearThreshold | None = None
+    nearest_spread: NearSpread | None = None
     is_spread: bool = False
 
 
@@ -77,7 +86,7 @@ def kinds_of(session: date, settings: Settings, folder: DataFolder, ledger: Ledg
     """
     attempts, alerts = ledger.attempts(session), ledger.alerts(session)
     approved, filled, _ = fates(attempts, ledger.trades(session), ledger.held())
-    silences, out_of_phase = _not_judged(folder, session)
+    silences, out_of_phase, spreads = _not_judged(folder, session)
     by_ticker = _readings(folder, session)
     looked = looked_for(settings)
     found = []
@@ -95,6 +104,7 @@ def kinds_of(session: date, settings: Settings, folder: DataFolder, ledger: Ledg
         found.append(day)
         if one.source == spread.SOURCE:
             day.is_spread, day.readings = True, not_judged.total()
+            day.nearest_spread = spreads.get(one.kind)
             continue
         readings = by_ticker.get(one.ticker, [])
         looked_at = [r for r in readings if (one.source, one.ticker, r.bucket_utc) not in out_of_phase]
@@ -109,10 +119,13 @@ def kinds_of(session: date, settings: Settings, folder: DataFolder, ledger: Ledg
 
 def closeness(row: Found) -> float:
     """Return how far a refusal's measure was from its limit, as a share of it; infinite where none was measured."""
-    measured, limit = row["measured"], row["limit_value"]
+    return _share_away(row["measured"], row["limit_value"])
+
+
+def _share_away(measured: float | None, limit: float | None) -> float:
     if measured is None or limit is None or not math.isfinite(measured):
         return math.inf
-    return float(abs(measured - limit) / max(abs(limit), 1e-9))
+    return abs(measured - limit) / max(abs(limit), 1e-9)
 
 
 class _Line(msgspec.Struct, frozen=True):
@@ -145,13 +158,15 @@ def _readings(folder: DataFolder, session: date) -> dict[str, list[Reading]]:
 
 def _not_judged(
     folder: DataFolder, session: date
-) -> tuple[dict[tuple[str, str, str], Counter[str]], set[tuple[str, str, int]]]:  # fmt: skip
+) -> tuple[dict[tuple[str, str, str], Counter[str]], set[tuple[str, str, int]], dict[str, NearSpread]]:
     """Count why buckets were not judged, by source, ticker and kind; what comes in brackets is left out.
 
-    With them the buckets of each lane in which no alerts were looked for at all, by the phase of the day.
+    With them the buckets of each lane in which no alerts were looked for at all, by the phase of the day, and the
+    nearest miss of each kind of spread.
     """
     out: dict[tuple[str, str, str], Counter[str]] = {}
     out_of_phase: set[tuple[str, str, int]] = set()
+    spreads: dict[str, NearSpread] = {}
     for path in folder.traces_newest_first():
         if path.parent.name != session.isoformat():
             continue
@@ -161,7 +176,15 @@ def _not_judged(
             out.setdefault(key, Counter())[why] += 1
             if why.startswith("phase "):
                 out_of_phase.add((message["source"], message["ticker"], message["bucket_utc"]))
-    return out, out_of_phase
+            unmet = unmet_of(str(message["why"])) if message["source"] == spread.SOURCE else None
+            if unmet is not None:
+                near = NearSpread(message["bucket_utc"], unmet)
+                spreads[message["kind"]] = min(spreads.get(message["kind"], near), near, key=_away)
+    return out, out_of_phase, spreads
+
+
+def _away(near: NearSpread) -> tuple[float, Utc]:
+    return _share_away(near.unmet.measured, near.unmet.limit), near.bucket_utc
 
 
 def _short(source: str, why: str) -> str:
@@ -200,6 +223,9 @@ def lines_of(session: date, found: list[KindOfDay]) -> list[str]:
             lines += wrapped(f"nearest to an alert: {_miss(kind.nearest_miss)}", 2)
         if kind.nearest_threshold is not None:
             lines += wrapped(f"nearest to an alert: {_threshold(kind.nearest_threshold)}", 2)
+        if kind.nearest_spread is not None:
+            near = kind.nearest_spread
+            lines += wrapped(f"nearest to an alert: {exchange_clock(near.bucket_utc)} {near.unmet.text}", 2)
         if kind.not_judged:
             counts = ", ".join(f"{why} {n}" for why, n in kind.not_judged.most_common())
             lines += wrapped(

@@ -8,6 +8,7 @@ the contracts that the rules name. Source of the formulas and conditions: risk-a
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import Final
@@ -136,6 +137,11 @@ class Condition(StrEnum):
     WORST_CASE = "worst_case"
 
 
+_MEASURED: Final = re.compile(
+    rf"({'|'.join(Condition)}): ([-+.e\d]+) against ([-+.e\d]+) ([^(]*) \((.*)\)"
+)  # `Unmet.text` with a measure
+
+
 class Unmet(msgspec.Struct, frozen=True):
     """The first condition that does not hold: what was measured against which limit."""
 
@@ -151,6 +157,15 @@ class Unmet(msgspec.Struct, frozen=True):
         if self.measured is None:
             return f"{self.condition.value}: {self.looked_at}"
         return f"{self.condition.value}: {self.measured:g} against {self.limit:g} {self.unit} ({self.looked_at})"
+
+
+def unmet_of(text: str) -> Unmet | None:
+    """Return the condition that a clause for people tells with what was measured; `None` of any other."""
+    found = _MEASURED.fullmatch(text)
+    if found is None:
+        return None
+    condition, measured, limit, unit, looked_at = found.groups()
+    return Unmet(Condition(condition), float(measured), float(limit), unit, looked_at)
 
 
 def strikes_at(cover_spot_ticks: Ticks, short_spot_ticks: Ticks) -> tuple[Ticks, Ticks]:

@@ -61,7 +61,25 @@ def test_a_day_counts_the_spread_and_says_what_kept_the_lane_from_another(world:
     code, said = world.said("why-not", ask.DAY.isoformat())
     assert code == 0
     assert "1 alert (0 of them shadows), 1 attempt: 1 traded, 0 without a fill, 0 refused" in said
-    assert f"{LANE} CREDIT_SPREAD: 1 alert, 1 traded nothing was opened: credit 2, one is under way 1" in said
+    nearest = f"nearest to an alert: {exchange_clock(LATER + 30 * SECOND)} {CREDIT.replace('55500', '57000')}"
+    assert f"{LANE} CREDIT_SPREAD: 1 alert, 1 traded {nearest} nothing was opened: credit 2, one is under way 1" in said
+
+
+def test_the_spread_that_came_nearest_is_the_one_least_beyond_its_own_limit_and_the_first_of_two(world: World) -> None:
+    wide, no_quote = "spx_spread: 52 against 50 ticks (ask less bid of the SPX call)", "quotes: a quote is crossed"
+    world.trace(CREDIT, wide, no_quote, wide, "damaged: 1 against 1 cents (nothing)")
+    _, said = world.said("why-not", ask.DAY.isoformat())
+    assert f"nearest to an alert: {exchange_clock(LATER + 30 * SECOND)} {wide} nothing was opened" in said
+    found = orjson.loads(world.said("why-not", ask.DAY.isoformat(), "--json")[1])
+    assert [row["nearest_spread"] for row in found if row["is_spread"]] == [
+        {
+            "bucket_utc": LATER + 30 * SECOND,
+            "unmet": {
+                "condition": "spx_spread", "measured": 52.0, "limit": 50.0, "unit": "ticks",
+                "looked_at": "ask less bid of the SPX call",
+            },
+        }
+    ]  # fmt: skip
 
 
 def test_the_spreads_lane_can_be_asked_about_a_minute(world: World) -> None:

@@ -24,6 +24,7 @@ from domain.structure.credit import (
     strikes_at,
     terms_of,
     unmet_before_quotes,
+    unmet_of,
     unmet_on_quotes,
 )
 from domain.structure.exits import Marked, exit_of, is_assignment_near
@@ -201,6 +202,7 @@ def test_what_is_unmet_before_any_quote_names_what_was_measured_and_the_nearer_l
     unmet = unmet_before_quotes(DAY, opens, Utc(opens + round(minutes * MINUTE)), ratio, RULES)
     assert unmet == wanted
     assert known(unmet).text == text or text is None
+    assert known(unmet_of(text)).text == text if text else unmet_of(known(unmet).text) is None
 
 
 @pytest.mark.parametrize(
@@ -221,6 +223,15 @@ def test_the_first_condition_that_fails_on_the_quotes_is_named(change: Any, want
     assert (None if unmet is None else unmet.condition) == wanted
     if unmet is not None:
         assert unmet.condition.value in unmet.text
+        told = unmet_of(unmet.text)
+        assert told == (None if unmet.measured is None else unmet)
+
+
+@pytest.mark.parametrize(
+    "text", ["credit", "margin: 1 against 2 cents (x)", "credit: much against 2 cents (x)", "spread-1 is under way", ""]
+)
+def test_a_clause_that_tells_no_measured_condition_is_none(text: str) -> None:
+    assert unmet_of(text) is None
 
 
 def test_the_credit_just_at_the_least_is_enough() -> None:
