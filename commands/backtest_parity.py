@@ -20,6 +20,7 @@ from domain.units import Cents, Utc
 from simulation.backtest.heard import heard_in
 from simulation.backtest.model import FillModel
 from simulation.backtest.parity import Parity, Records, compare, items_of
+from simulation.backtest.ports import DamagedBucket
 from simulation.backtest.recorded import RecordedDay, load
 from simulation.backtest.recorded_fills import fills_of
 from simulation.backtest.run import Backtest, Promotions
@@ -60,14 +61,14 @@ def parity_of(
         )  # fmt: skip
         (day,) = run.days((session,))
         here = items_of(LedgerReader(Path(name), settings.desk), session)
-    buckets = tuple(text for text in day.damaged if text not in recorded.damaged)  # alerts come of no other file
-    records = _records(settings, folder, recorded, then, buckets)
+    records = _records(settings, folder, recorded, then, day.damaged_buckets)
     return compare(session, items, here, replace(records, is_heard=bool(traces)))
 
 
 def _records(
-    settings: Settings, folder: DataFolder, recorded: RecordedDay, then: LedgerReader, damaged: tuple[str, ...]
-) -> Records:
+    settings: Settings, folder: DataFolder, recorded: RecordedDay, then: LedgerReader,
+    damaged: tuple[DamagedBucket, ...],
+) -> Records:  # fmt: skip
     session = recorded.session
     rows = SeriesReader(folder.series).day(READINGS, session).select(["ticker", "bucket_utc", "is_complete", "missing"])
     hours = calendar.day(session, settings.day.closed_dates)

@@ -15,7 +15,9 @@ import msgspec
 
 from domain.instants import MS, SECOND, exchange_clock
 from domain.risk.reject import EXPLAINED, RejectCode
+from domain.signals import spread
 from domain.units import Utc
+from simulation.backtest.ports import DamagedBucket
 from simulation.backtest.recorded import RecordedDay
 from storage.queries import LedgerReader
 
@@ -117,7 +119,7 @@ class Records(msgspec.Struct, frozen=True):
     last_utc: Utc
     promoted_utc: tuple[Utc, ...] = ()
     foreign: int = 0
-    damaged: tuple[str, ...] = ()
+    damaged: tuple[DamagedBucket, ...] = ()
     is_heard: bool = False
 
 
@@ -230,15 +232,24 @@ def _of_alert(one: Item | None, other: Item | None, records: Records, differs: M
     if one is not None and other is not None:
         is_of_promotions = one.is_shadow != other.is_shadow and records.promoted_utc
         return "promotions were changed in the session" if is_of_promotions else None
+    earlier = differs.get(item.ticker)
+    return _of_reading(item, records) or (None if earlier is None else f"follows from {earlier}")
+
+
+def _of_reading(item: Item, records: Records) -> str | None:
+    """Return what the lane of an alert had before it then and has not here, or the other way round.
+
+    A spread's lane reads prices and quotes, and no bucket.
+    """
+    if item.ticker == spread.PAIR:
+        return None if records.is_heard else "quotes are on record as samples: the lane looked at others"
     reading = records.readings.get((item.ticker, item.bucket_utc))
     if reading is None:
         return "no reading of the bucket is on record: nobody ran, or it was not stored"
     if reading:
         return f"the reading lacked {', '.join(reading)} then; what came later is in the warehouse"
-    if records.damaged:
-        return f"buckets are damaged: {records.damaged[0]}"
-    earlier = differs.get(item.ticker)
-    return None if earlier is None else f"follows from {earlier}"
+    seen = [one for one in records.damaged if one.bucket_utc <= item.bucket_utc and item.ticker in one.tickers]
+    return f"buckets are damaged: {max(seen, key=lambda one: one.bucket_utc).why}" if seen else None
 
 
 def _of_gate(one: Item | None, other: Item | None, records: Records, differs: Mapping[str, str]) -> str | None:

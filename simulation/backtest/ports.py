@@ -12,6 +12,8 @@ from datetime import date
 from functools import partial
 from typing import Any, Final, cast
 
+import msgspec
+
 from domain.options.profile import Row, Rows
 from domain.units import Utc
 from messages import broker, market
@@ -168,6 +170,14 @@ class RecordedQuotes(StepsWhenDue[QuotesCommand], InProcessQuotes):
         )  # fmt: skip
 
 
+class DamagedBucket(msgspec.Struct, frozen=True):
+    """A bucket of a hub that could not be read and was left out: of which tickers it would have had rows, and why."""
+
+    bucket_utc: Utc
+    tickers: tuple[str, ...]
+    why: str
+
+
 class RecordedHub(InProcessPort[HubCommand]):
     """One hub: each bucket as the warehouse has it, of the tickers and categories that are asked for."""
 
@@ -182,7 +192,7 @@ class RecordedHub(InProcessPort[HubCommand]):
         self._keys = keys
         self.rows_n = 0
         self.buckets: list[Utc] = []  # of which rows were told
-        self.damaged: dict[str, None] = {}  # what was left out, each in a sentence, in its order
+        self.damaged: list[DamagedBucket] = []
 
     def _take(self, command: HubCommand) -> None:
         match command:
@@ -211,11 +221,9 @@ class RecordedHub(InProcessPort[HubCommand]):
             found = self._reader.read_bucket(self._session, self.hub, bucket_utc)
             imported = self._reader.imported_rows(self._session, self.hub, bucket_utc)
         except (DamagedBucketError, WarehouseRefusedError) as error:
-            self.damaged[str(error).removesuffix(".")] = None
-            return Rows(ref, ())
+            return self._left_out(bucket_utc, ref, str(error).removesuffix("."))
         except FileNotFoundError:
-            self.damaged[f"a file of {self.hub} that the manifest names is not there"] = None
-            return Rows(ref, ())
+            return self._left_out(bucket_utc, ref, f"a file of {self.hub} that the manifest names is not there")
         stored = () if found is None else found.rows
         live = set(map(_key, stored))
         every = (*stored, *(row for row in imported if _key(row) not in live))
@@ -226,6 +234,11 @@ class RecordedHub(InProcessPort[HubCommand]):
             self.buckets.append(bucket_utc)
         is_as_stored = len(rows) == len(every) == len(stored)
         return Rows(ref, rows, found.content_hash if found is not None and is_as_stored else None)
+
+    def _left_out(self, bucket_utc: Utc, ref: str, why: str) -> Rows:
+        tickers = tuple(dict.fromkeys(ticker for ticker, _ in self._keys))
+        self.damaged.append(DamagedBucket(bucket_utc, tickers, why))
+        return Rows(ref, ())
 
 
 def _key(row: Row) -> tuple[str, str]:

@@ -34,7 +34,14 @@ from simulation.backtest.heard import Heard, HeardHub, HeardQuotes, Hearing
 from simulation.backtest.holes import holes_of
 from simulation.backtest.market import RecordedMarket
 from simulation.backtest.model import FillModel
-from simulation.backtest.ports import RecordedBroker, RecordedHub, RecordedQuotes, StoredAlready, as_market
+from simulation.backtest.ports import (
+    DamagedBucket,
+    RecordedBroker,
+    RecordedHub,
+    RecordedQuotes,
+    StoredAlready,
+    as_market,
+)
 from simulation.backtest.recorded import RecordedDay, load
 from simulation.backtest.recorded_fills import RecordedFills, RecordedFillsBroker, RecordedFillsExchange
 from simulation.inprocess.market import InProcessFeed
@@ -91,8 +98,8 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     the hash of its alerts, verdicts and executions; `damaged` names buckets and files that were left out, `lacking`
     what was not recorded for ten minutes or more; `unpriced` are positions that expired without a fresh price of their
     underlying: booked as worthless, while NAV has them at its last price; `killed` says why kill levels were raised,
-    each level once, the first ones first; `apart_s` are the seconds between two recorded quotes of a contract, by the
-    median (0: there are none).
+    each level once, the first ones first; `damaged_buckets` are the hubs' alone, each; `apart_s` are the seconds
+    between two recorded quotes of a contract, by the median (0: there are none).
     """
 
     session: date
@@ -113,6 +120,7 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     apart_s: float = 0.0
     killed: tuple[tuple[int, str], ...] = ()
     lacking: tuple[str, ...] = ()
+    damaged_buckets: tuple[DamagedBucket, ...] = ()
 
     @property
     def why_no_entry(self) -> str | None:
@@ -266,7 +274,8 @@ class Backtest:
             refused=dict(sorted(refused.items(), key=lambda pair: (-pair[1], pair[0]))),
             unfilled=max(0, passed - len(filled) - held), held=held, nav_cents=self._nav_cents,
             digest=_digest(alerts, attempts, executions), crashed=crashed,
-            damaged=(*recorded.damaged, *dict.fromkeys(text for hub in hubs for text in hub.damaged)),
+            damaged=(*recorded.damaged, *dict.fromkeys(bucket.why for hub in hubs for bucket in hub.damaged)),
+            damaged_buckets=tuple(bucket for hub in hubs for bucket in hub.damaged),
             unpriced=sum(row["end"] == EndReason.EXPIRED_UNPRICED for row in closed),
             apart_s=_apart_s(recorded), killed=_killed(ledger.kills(), session),
             lacking=holes_of(recorded, {hub.hub: hub.buckets for hub in hubs}, hours),

@@ -12,6 +12,7 @@ from domain.instruments import OrderType, Side
 from domain.units import Cents, Qty, Ticks, Utc
 from simulation.backtest.model import FillModel
 from simulation.backtest.parity import Difference, Item, Records, What, compare
+from simulation.backtest.ports import DamagedBucket
 from simulation.backtest.recorded import RecordedDay
 from simulation.backtest.recorded_fills import Fill, Filled, RecordedFillsExchange, fills_of
 from simulation.broker.events import Execution
@@ -38,7 +39,12 @@ def refused(code: str, key: str = "A", **given: Any) -> Item:
     return item(What.GATE, key, f"refused: {code}", code=code, **given)
 
 
+def damaged(*seconds: float, tickers: tuple[str, ...] = ("SPX",)) -> tuple[DamagedBucket, ...]:
+    return tuple(DamagedBucket(Utc(at(s)), tickers, f"that of second {s:g}") for s in seconds)
+
+
 ALERT = item(What.ALERT, "A", "up")
+SPREAD = item(What.ALERT, "S", "up", ticker="SPX-SPY")
 PASSED = item(What.GATE, "A", "passed")
 ORDER = item(What.ORDER, "O", "BUY 1 at 1.10", con_id=CALL.con_id)
 
@@ -60,7 +66,11 @@ def test_a_difference_that_the_records_do_not_show_the_cause_of_is_unexplained()
     [
         ([ALERT], [], replace(WHOLE, readings={}), "no reading of the bucket"),
         ([], [ALERT], replace(WHOLE, readings={("SPX", BUCKET): ("orderflow",)}), "lacked orderflow"),
-        ([ALERT], [], replace(WHOLE, damaged=("bucket 7 is damaged",)), "bucket 7 is damaged"),
+        ([ALERT], [], replace(WHOLE, damaged=damaged(570, 600, 630)), "buckets are damaged: that of second 600"),
+        ([ALERT], [], replace(WHOLE, damaged=damaged(630)), None),
+        ([ALERT], [], replace(WHOLE, damaged=damaged(570, tickers=("QQQ",))), None),
+        ([SPREAD], [], replace(WHOLE, damaged=damaged(570)), "quotes are on record as samples"),
+        ([SPREAD], [], replace(WHOLE, damaged=damaged(570), is_heard=True), None),
         ([ALERT], [replace(ALERT, is_shadow=True, says="up, a shadow")], replace(WHOLE, promoted_utc=(at(5),)),
          "promotions were changed"),
         ([refused("kill_switch_l1")], [PASSED], WHOLE, "not repeated here: The kill level is 1"),
