@@ -92,6 +92,13 @@ def main(argv: Sequence[str]) -> int:
     except BrokenPipeError:  # whoever read the output has enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # of a file that no command thought would be in the way
+        if error.filename is None or arguments.command == "run":
+            raise
+        print(
+            f"{error.filename} cannot be used ({error.strerror}); mend its place or its permissions.", file=sys.stderr
+        )
+        return 3
     finally:
         CTRL_C.after()
 

@@ -8,6 +8,7 @@ in force. With `--backtest` the positions are those of a backtest of these days.
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from argparse import Namespace
@@ -59,7 +60,9 @@ def act(arguments: Namespace) -> int:
     if last < first:
         raise CommandError(f"{first} lies after {last}; give the earlier date first.")
     try_page(arguments.html)
-    if arguments.judge is not None:
+    if arguments.judge is None:
+        _try_tables(folder.root / TABLES)
+    else:
         _later_than(_table(folder.root / TABLES, arguments.judge), arguments.judge, first)
     with kept(_NONE_WRITTEN), tempfile.TemporaryDirectory(dir=quick_folder()) as aside:
         ledgers = folder.ledgers
@@ -124,11 +127,13 @@ def _learn(
     found = fit(paths.found, before, settings.exits.premium_stop)
     table = None
     if found.levels is not None:
-        table = ExitTable(
-            version=_next_version(folder.root / TABLES), learned_from=first, learned_to=last, levels=found.levels,
-            before=before, n=found.n, ahead=found.ahead, chance=found.chance, is_of_backtest=of_backtest,
+        table = _kept(
+            folder.root / TABLES,
+            ExitTable(
+                version=0, learned_from=first, learned_to=last, levels=found.levels, before=before, n=found.n,
+                ahead=found.ahead, chance=found.chance, is_of_backtest=of_backtest,
+            ),
         )  # fmt: skip
-        _keep(folder.root / TABLES / f"{LEARNED}-{table.version}.json", table)
     report = report_of(first, last, settings.desk, paths, found, table, before)
     return report, {"table": msgspec.to_builtins(table)}, table is not None
 
@@ -170,19 +175,46 @@ def _next_version(tables: Path) -> int:
     return 1 + max((int(name) for name in names if name.isdecimal()), default=0)
 
 
-def _keep(path: Path, table: ExitTable) -> None:
-    """Write a table whole, and never over another one."""
-    aside = path.with_suffix(".tmp")
+def _try_tables(tables: Path) -> None:
+    """Try whether a table can be written, before the work for it begins; nothing is left there.
+
+    Raises:
+        CommandError: it cannot.
+    """
+    is_new = not tables.exists()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(orjson.dumps(msgspec.to_builtins(table), option=orjson.OPT_INDENT_2))
-        path.hardlink_to(aside)
+        tables.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=tables):
+            pass
+        if is_new:
+            tables.rmdir()
     except OSError as error:
-        raise CommandError(f"{path} cannot be written ({error.strerror}); free the folder or its place.", 3) from None
-    finally:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-    print(f"Written: {path.resolve()}", file=sys.stderr)
+        raise _unwritten(tables / f"{LEARNED}-{_next_version(tables)}.json", error) from None
+
+
+def _kept(tables: Path, table: ExitTable) -> ExitTable:
+    """Write a table whole under the next free version, never over another one; return it with that version."""
+    aside = tables / f"{LEARNED}-{os.getpid()}.tmp"
+    while True:
+        table = msgspec.structs.replace(table, version=_next_version(tables))
+        path = tables / f"{LEARNED}-{table.version}.json"
+        try:
+            tables.mkdir(parents=True, exist_ok=True)
+            aside.write_bytes(orjson.dumps(msgspec.to_builtins(table), option=orjson.OPT_INDENT_2))
+            path.hardlink_to(aside)
+        except OSError as error:
+            if isinstance(error, FileExistsError) and path.is_file():
+                continue  # somebody else has learned one in the same moment
+            raise _unwritten(path, error) from None
+        finally:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
+        print(f"Written: {path.resolve()}", file=sys.stderr)
+        return table
+
+
+def _unwritten(path: Path, error: OSError) -> CommandError:
+    return CommandError(f"{path} cannot be written ({error.strerror}); free the folder or its place.", 3)
 
 
 def _table(tables: Path, name: str) -> ExitTable:

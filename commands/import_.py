@@ -174,7 +174,7 @@ class _Import:
     @property
     def asked(self) -> str:
         """What was asked of files: the same file asked for otherwise is another import."""
-        told = self.arguments.map.read_text("utf-8") if self.arguments.map else ""
+        told = self.arguments.map.read_text("utf-8", errors="replace") if self.arguments.map else ""
         return f"{self.ticker}|{self.arguments.category}|{told}"
 
     def take(self, file: Path, done: Done, label: str) -> None:

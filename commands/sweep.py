@@ -216,7 +216,10 @@ def _run(units: list[Unit], parts: Path, workers: int, address: str | None) -> l
         except SweepError as error:
             raise CommandError(str(error), 3) from None
         except OSError as error:
-            raise CommandError(f"{parts} cannot be written ({error.strerror}); name another folder.", 3) from None
+            file = error.filename or parts  # what is recorded is read here, too
+            raise CommandError(
+                f"{file} cannot be used ({error.strerror}); mend it or name another folder.", 3
+            ) from None
 
 
 def _write(path: Path, combinations: list[Combination], rows: list[tuple[int, dict[str, Any]]]) -> None:

@@ -28,9 +28,10 @@ from domain.market.bars import Bars
 Longs = NDArray[np.int64]
 
 ROWS_MAX: Final = 20_000_000
+LONG_MAX: Final = (1 << 63) - 1
 LEAN_BARS: Final = re.compile(r"(\d{8})_([a-z0-9.]+)_minute_trade\.csv", re.IGNORECASE)
 LEAN_QUOTES: Final = re.compile(
-    r"(\d{8})_([a-z0-9.]+)_minute_quote_(?:european|american)_(call|put)_(\d+)_(\d{8})\.csv", re.IGNORECASE
+    r"(\d{8})_([a-z0-9.]+)_minute_quote_(?:european|american)_(call|put)_(\d{1,12})_(\d{8})\.csv", re.IGNORECASE
 )
 _CHICAGO: Final = ZoneInfo("America/Chicago")
 _TIMES: Final = ("timestamp", "datetime", "time", "date", "t", "ts", "begin", "window_start", "caldt")
@@ -63,7 +64,7 @@ def of_csv(text: str, ticker: str | None) -> Read:
     Raises:
         NoBarsError: a column is missing, or nobody says which ticker it is.
     """
-    lines = csv.reader(io.StringIO(text.lstrip("\ufeff")))
+    lines = _csv_lines(text.lstrip("\ufeff"))
     titles = [title.strip().lower() for title in next(lines, [])]
     at = _columns(titles)
     if at.get("ticker") is None and ticker is None:
@@ -82,7 +83,7 @@ def of_csv(text: str, ticker: str | None) -> Read:
             name = (row[at["ticker"]].strip().upper() if "ticker" in at else "") or str(ticker)
             prices = [_ticks(row[at[name]]) for name in ("open", "high", "low", "close")]
             volume = round(float(row[at["volume"]].replace(",", "") or 0)) if "volume" in at else 0
-            rows.setdefault(name, []).append((instant_of(told), *prices, volume))
+            rows.setdefault(name, []).append(_kept(instant_of(told), *prices, volume))
         except (ValueError, IndexError, OverflowError):
             unreadable_n += 1
     has_volume = "volume" in at
@@ -114,7 +115,7 @@ def of_parquet(data: bytes, ticker: str | None) -> Read:
             name = str(columns["ticker"][n]).upper() if "ticker" in columns else str(ticker)
             prices = [_ticks(columns[what][n]) for what in ("open", "high", "low", "close")]
             volume = round(columns["volume"][n] or 0) if "volume" in columns else 0
-            rows.setdefault(name, []).append((instant_of(columns["time"][n]), *prices, volume))
+            rows.setdefault(name, []).append(_kept(instant_of(columns["time"][n]), *prices, volume))
         except (ValueError, TypeError, OverflowError):
             unreadable_n += 1
     return Read(tuple(_bars(name, found, "volume" in at) for name, found in sorted(rows.items())), unreadable_n)
@@ -140,10 +141,34 @@ def of_lean(name: str, text: str) -> Read:
         try:
             cells = [float(cell) for cell in line.split(",")]
             prices = [round(cell * scale) for cell in cells[1:5]]
-            rows.append((midnight_utc + int(cells[0]) * MS, *_four(prices), round(cells[5]) if len(cells) > 5 else 0))
+            volume = round(cells[5]) if len(cells) > 5 else 0
+            rows.append(_kept(midnight_utc + int(cells[0]) * MS, *_four(prices), volume))
         except (ValueError, OverflowError):
             unreadable_n += 1
     return Read((_bars(ticker, rows, has_volume=True),) if rows else (), unreadable_n)
+
+
+def _csv_lines(text: str) -> Iterator[list[str]]:
+    """Yield the cells of each line, whatever ends it.
+
+    Raises:
+        NoBarsError: it is no CSV.
+    """
+    try:
+        yield from csv.reader(io.StringIO(text, newline=""))
+    except csv.Error as error:
+        raise NoBarsError(f"The file cannot be read as CSV ({error}).") from None
+
+
+def _kept(*values: int) -> tuple[int, ...]:
+    """Return what a column can hold.
+
+    Raises:
+        OverflowError: one is of more than 64 bits, as no instant, price or quantity is.
+    """
+    if any(abs(value) > LONG_MAX for value in values):
+        raise OverflowError(f"{values} do not fit a column")
+    return values
 
 
 def _four(prices: list[int]) -> list[int]:
@@ -167,12 +192,14 @@ def lean_quotes(name: str, text: str) -> Iterator[tuple[int, int, int, int, int]
             continue
         try:
             cells = [float(cell or 0) for cell in line.split(",")]
-            yield (
+            at_utc, bid, ask, bid_size, ask_size = _kept(
                 midnight_utc + int(cells[0]) * MS + 60 * SECOND, round(cells[4] / 100), round(cells[9] / 100),
                 round(cells[5]), round(cells[10]),
             )  # fmt: skip
         except (ValueError, IndexError, OverflowError):
             yield None
+        else:
+            yield at_utc, bid, ask, bid_size, ask_size
 
 
 def day_of(compact: str) -> date | None:
@@ -215,6 +242,7 @@ def instant_of(value: Any) -> int:
 
     Raises:
         ValueError: none of them.
+        OverflowError: none that 64 bits hold, in nanoseconds.
     """
     if isinstance(value, str):
         text = value.strip()
@@ -223,9 +251,9 @@ def instant_of(value: Any) -> int:
         except ValueError:
             value = datetime.fromisoformat(text)
     if isinstance(value, datetime):
-        return from_datetime(value if value.tzinfo is not None else value.replace(tzinfo=NEW_YORK))
+        return _kept(from_datetime(value if value.tzinfo is not None else value.replace(tzinfo=NEW_YORK)))[0]
     number = float(value)
     for below, scale in ((1e11, SECOND), (1e14, MS), (1e17, 1_000), (1e20, 1)):
         if 1e8 < number < below:
-            return int(number * scale) // SECOND * SECOND
+            return _kept(int(number * scale) // SECOND * SECOND)[0]
     raise ValueError(f"{value!r} is no instant")

@@ -118,6 +118,28 @@ def test_a_table_that_cannot_be_kept_is_said_in_one_sentence(tmp_path: Path, pea
     assert "EXITS-1.json cannot be written" in error
 
 
+def test_a_folder_that_takes_no_table_is_refused_before_the_backtest(
+    tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "exit_tables").write_text("a file", "utf-8")
+    monkeypatch.setattr(fit_exits, "_backtest", lambda *_, **__: pytest.fail("the backtest has begun"))
+    assert call(tmp_path, *LEARNED, "--backtest") == 3
+    assert "EXITS-1.json cannot be written" in capsys.readouterr().err
+
+
+def test_two_that_learn_at_once_keep_a_table_each(
+    tmp_path: Path, peaks: None, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call(tmp_path, *LEARNED) == 0
+    first, found = (tmp_path / "exit_tables" / "EXITS-1.json").read_bytes(), [1, 2]
+    monkeypatch.setattr(fit_exits, "_next_version", lambda _: found.pop(0))  # the other one came in between
+    assert call(tmp_path, *LEARNED) == 0
+    assert "EXITS-2, a shadow." in capsys.readouterr().out
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "exit_tables").iterdir()}
+    assert (sorted(kept), kept["EXITS-1.json"]) == (["EXITS-1.json", "EXITS-2.json"], first)
+    assert json.loads(kept["EXITS-2.json"])["version"] == 2
+
+
 def test_too_few_sessions_are_refused_before_they_are_backtested(
     tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -452,3 +452,58 @@ def test_of_a_file_of_two_tickers_neither_is_stored_where_the_bars_of_one_are_to
     path.write_text("\n".join(["time,ticker,open,high,low,close", *lines]), "utf-8")
     assert call(tmp_path, path) == 1
     assert not list((tmp_path / "data" / "series").rglob("*.parquet"))
+
+
+LONG = "99999999999999999999"  # of more digits than a column of whole numbers holds
+
+
+def test_a_line_with_a_number_that_no_column_holds_costs_no_other(tmp_path: Path, capsys: Said) -> None:
+    title, good = "time,ticker,open,high,low,close,volume", "2026-01-06 10:00:00,SPY,600,601,599,600.5,100"
+    bad = [
+        good.replace("2026-01-06", "9999-12-31"), good.replace("2026-01-06", "0001-01-01"),
+        good.replace("600.5", LONG), good.replace(",100", f",{LONG}"), f"{LONG}{good[19:]}",
+    ]  # fmt: skip
+    (tmp_path / "bars.csv").write_text("\n".join([title, *bad, good]), "utf-8")
+    cells = {"time": ["9999-12-31", "2026-01-06 10:01:00"], **{name: [1e30, 600.0] for name in ("open", "high")}}
+    pq.write_table(pa.table(cells | {"low": [1.0, 600.0], "close": [1.0, 600.0]}), tmp_path / "bars.parquet")
+    with zipfile.ZipFile(tmp_path / "lean.zip", "w") as out:
+        out.writestr(
+            "20260106_spy_minute_trade.csv", f"{LONG},1,1,1,1,1\n36120000,6000000,6000000,6000000,6000000,{LONG}\n"
+        )
+        quotes = "20260106_spxw_minute_quote_european_call_{}_20260106.csv"
+        out.writestr(quotes.format(LONG), "34200000,1,1,1,1,1,2,2,2,2,1\n")
+        out.writestr(
+            quotes.format(60000000), f"34200000,1,1,1,100,{LONG},2,2,2,200,1\n{LONG},1,1,1,100,1,2,2,2,200,1\n"
+        )
+    asked = ["bars.csv", "bars.parquet", "lean.zip"]
+    found = {
+        one["file"]: one for one in told(tmp_path, capsys, *(tmp_path / name for name in asked), "--ticker", "SPY")
+    }
+    assert {name: (one["stored"], one["refused"]) for name, one in found.items()} == {
+        "bars.csv": (1, {"unreadable": 5}), "bars.parquet": (1, {"unreadable": 1}),
+        "lean.zip": (0, {"unreadable": 4, "member of unknown name": 1}),
+    }  # fmt: skip
+
+
+def test_a_foreign_row_with_an_instant_that_no_column_holds_costs_no_other(tmp_path: Path, capsys: Said) -> None:
+    with closing(sqlite3.connect(tmp_path / "old.db")) as db:
+        db.execute("CREATE TABLE alerts (at, ticker)")
+        db.executemany("INSERT INTO alerts VALUES (?, 'SPX')", [("9999-12-31",), (5e19,), ("2026-01-06 10:00",)])
+        db.commit()
+    (tmp_path / "map.yaml").write_text("alerts: {table: alerts, at: at, ticker: ticker}\n", "utf-8")
+    (found,) = told(tmp_path, capsys, "--sqlite", tmp_path / "old.db", "--map", tmp_path / "map.yaml")
+    assert (found["stored"], found["refused"]) == (1, {"unreadable_alerts": 2})
+    (tmp_path / "map.yaml").write_bytes(b"\xff\xfe\x00")
+    (found,) = told(tmp_path, capsys, "--sqlite", tmp_path / "old.db", "--map", tmp_path / "map.yaml")
+    assert "cannot be read" in found["error"]
+
+
+def test_lines_of_a_csv_may_end_in_any_way_and_one_that_is_no_csv_is_refused_whole(
+    tmp_path: Path, capsys: Said
+) -> None:
+    lines = ["time,ticker,open,high,low,close", *(f"2026-01-06 10:0{n}:00,SPY,600,601,599,600.5" for n in range(3))]
+    for end in ("\r", "\r\n", "\n"):
+        (tmp_path / "bars.csv").write_bytes(end.join(lines).encode())
+        assert told(tmp_path, capsys, tmp_path / "bars.csv", "--again")[0]["read"] == 3, repr(end)
+    (tmp_path / "bars.csv").write_bytes("\n".join([*lines, "x" * 200_000]).encode())
+    assert "cannot be read as CSV" in told(tmp_path, capsys, tmp_path / "bars.csv")[0]["error"]
