@@ -534,7 +534,10 @@ def watch_groups(hub: Wiring, turn: Turn[HubState], sealed: market.BucketSealed)
     silent = (*sealed.absent, *sealed.covered)
     before = {(ticker, category): since_utc for ticker, category, since_utc in state.silent_groups}
     state.silent_groups = tuple((*pair, before.get(pair, sealed.bucket_utc)) for pair in silent)
-    state.told_groups = tuple(pair for pair in state.told_groups if pair in silent)
+    told = state.told_groups
+    state.told_groups = tuple(pair for pair in told if pair in silent)
+    if told and not state.told_groups:
+        publish_alarm(turn, "group", f"Hub {hub.hub} delivers every group again.", Severity.INFO)
     overdue = [
         (ticker, category)
         for ticker, category, since_utc in state.silent_groups
@@ -553,13 +556,17 @@ def watch_groups(hub: Wiring, turn: Turn[HubState], sealed: market.BucketSealed)
 
 
 def report_refused(turn: Turn[HubState], sealed: market.BucketSealed) -> None:
-    """Name what could not be read, each kind once until none has come for a while; nothing of it is used."""
+    """Name what could not be read, each kind once until none has come for a while; nothing of it is used.
+
+    What REST refused for good it is not asked again: that is over once nothing that it could give is absent.
+    """
     refused = [(code, n) for code, n in sealed.counts.refused if code not in EXPECTED]
     polled = [(code.removeprefix(POLLED), n) for code, n in refused if code.startswith(POLLED)]
     name_unusable(
         turn, "rest", polled, f"REST does not answer for hub {sealed.hub}",
-        "401: check the key. 403: it is not in the key's tier. 429: the vendor limits the rate, which is waited out.",
-        f"REST has refused nothing for hub {sealed.hub}",
+        "401: check the key. 403: it is not in the key's tier. 404: the vendor does not know a ticker or category; take"
+        " it out of the settings. 429: the vendor limits the rate, which is waited out.",
+        f"REST has refused nothing for hub {sealed.hub}", is_lacking=not set(sealed.absent) <= set(sealed.not_polled),
     )  # fmt: skip
     streamed = [(code, n) for code, n in refused if not code.startswith(POLLED)]
     name_unusable(
@@ -570,9 +577,13 @@ def report_refused(turn: Turn[HubState], sealed: market.BucketSealed) -> None:
 
 
 def name_unusable(
-    turn: Turn[HubState], what: str, refused: list[tuple[str, int]], fault: str, remedy: str, over: str
-) -> None:
-    """Say what is refused where a code is new; it is counted after that, and over once nothing has come for a while."""
+    turn: Turn[HubState], what: str, refused: list[tuple[str, int]], fault: str, remedy: str, over: str, *,
+    is_lacking: bool = False,
+) -> None:  # fmt: skip
+    """Say what is refused where a code is new; it is counted after that, and over once nothing has come for a while.
+
+    `is_lacking`: what was refused is still missed, so that it is not over.
+    """
     unusable, known = turn.state.unusable, turn.state.unusable.get(what)
     told = frozenset[str]() if known is None else known.codes
     codes = frozenset(code for code, _ in refused)
@@ -581,7 +592,7 @@ def name_unusable(
         if codes - told:
             why = ", ".join(f"{code} {n}" for code, n in refused)
             publish_alarm(turn, what, f"{fault} ({why}). {remedy}")
-    elif known is not None and turn.now - known.seen_utc >= GONE_NS:
+    elif known is not None and not is_lacking and turn.now - known.seen_utc >= GONE_NS:
         turn.state.unusable = {key: value for key, value in unusable.items() if key != what}
         publish_alarm(turn, what, f"{over} for {GONE_NS // MINUTE} minutes.", Severity.INFO)
 

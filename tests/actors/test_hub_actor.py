@@ -199,6 +199,29 @@ def test_a_group_that_is_joined_and_never_delivers_is_named_once_while_the_other
     assert len(told) == 1
     assert "META_classic_gex_full" in told[0]
     assert "feed.hubs" in told[0]
+    later = [sealed(ORDER, BUCKET + n * BUCKET_NS) for n in (6, 7)]
+    (over,) = [alarm for one in later for alarm in probe.feed(one).published(operator.Alarm)]
+    assert (over.key, over.severity, over.text) == (
+        "hub:classic:group", Severity.INFO, "Hub classic delivers every group again.",
+    )  # fmt: skip
+
+
+def test_a_ticker_that_the_vendor_does_not_know_is_said_once_however_often_rest_is_asked_for_it() -> None:
+    probe = hub()
+    told = []
+    missed = sealed(ORDER[:7])
+    for n in range(60):  # the stream falls silent every few minutes, and REST is asked for all that the key carries
+        refused = (("rest_404", 3),) if n % 12 == 0 else ()
+        counts = market.FrameCounts(accepted=3, refused=refused)
+        bucket = structs.replace(missed, bucket_utc=Utc(BUCKET + n * BUCKET_NS), counts=counts)
+        told += probe.feed(bucket, Utc(BUCKET + (n + 1) * BUCKET_NS)).published(operator.Alarm)
+    assert [alarm.key.rpartition(":")[2] for alarm in told] == ["rest", "group"]
+    assert "404: the vendor does not know a ticker or category" in told[0].text
+    known = structs.replace(sealed(bucket_utc=BUCKET + 60 * BUCKET_NS), not_polled=missed.absent[:1])
+    over = probe.feed(known, Utc(BUCKET + 61 * BUCKET_NS)).published(operator.Alarm)
+    assert [(alarm.key.rpartition(":")[2], alarm.severity) for alarm in over] == [
+        ("group", Severity.INFO), ("rest", Severity.INFO),
+    ]  # fmt: skip
 
 
 def test_what_was_polled_and_what_nobody_polled_go_to_the_warehouse_with_the_bucket() -> None:
