@@ -7,6 +7,7 @@ file is imported whole or not at all, and once: a second run, or one after a cra
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import sys
 import time
@@ -33,6 +34,7 @@ from domain.indices import INDICES
 from domain.instants import MINUTE, NEW_YORK, SECOND, session_of, to_datetime
 from domain.market import bars as bars_rules
 from domain.market.bars import Bars
+from domain.options.chain_bounds import why_too_large
 from domain.options.chain_files import NoChain, chain_in
 from domain.options.profile import Profile, Shape, shape_of
 from domain.session import calendar
@@ -111,6 +113,8 @@ def act(arguments: Namespace) -> int:
 def _files(named: list[Path]) -> Iterator[Path]:
     for path in named:
         if path.is_dir():
+            if not os.access(path, os.R_OK | os.X_OK):
+                raise CommandError(f"{path} cannot be read; mend its permissions.", 3)
             yield from sorted(
                 entry for entry in path.rglob("*") if entry.is_file() and not _is_hidden(entry.relative_to(path))
             )
@@ -300,6 +304,9 @@ class _Import:
             raise NotImportedError(quotes.why)
         if quotes.at_utc is None:
             raise NotImportedError("it does not say when it was taken; a chain without an instant belongs to no day.")
+        large = why_too_large(quotes)
+        if large is not None:
+            raise NotImportedError(large)
         other = _other_day(done.name, session_of(quotes.at_utc))
         if other is not None:
             done.notes.append(f"{done.name}: {other}; the content counts")

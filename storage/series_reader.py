@@ -5,6 +5,7 @@ A file that cannot be read holds up no other: it is left out, and named in `dama
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
@@ -71,11 +72,11 @@ class SeriesReader:
             if known is not None and known[0] == stamp:
                 return known[1]
             table = _sealed(path, schema) if lines is None else parsed(path.read_bytes(), lines)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (pa.ArrowException, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # not the file is at fault, but the way to it
+            if isinstance(error, OSError) and error.errno is not None:  # not the file is at fault, but the way to it
+                raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
             self.damaged[path] = (str(error).strip().splitlines() or [type(error).__name__])[0]
             table = schema.empty_table()
         self._kept[path] = stamp, table
@@ -90,7 +91,7 @@ def sessions_in(root: Path) -> tuple[date, ...]:
             found.append(date.fromisoformat(path.name))
         except ValueError:
             continue
-    return tuple(sorted(found))
+    return tuple(sorted(day for day in found if (root / day.isoformat()).is_dir()))
 
 
 def with_session(table: pa.Table, session: date) -> pa.Table:

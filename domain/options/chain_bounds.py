@@ -38,15 +38,25 @@ def why_implausible(quotes: ChainQuotes, ticker: str) -> str | None:
     spot = quotes.spot
     if spot is None or not SPOT_MIN_USD <= spot <= SPOT_MAX_USD:
         return f"{_told(spot)} is no spot of {ticker}; download it again."
+    large = why_too_large(quotes)
+    if large is not None:
+        return large
+    strikes = quotes.strikes[quotes.strikes > 0.0]
+    if len(strikes) and not float(strikes.min()) / BEYOND <= spot <= float(strikes.max()) * BEYOND:
+        low, high = float(strikes.min()), float(strikes.max())
+        return f"its spot of {_told(spot)} lies far outside its strikes, {_told(low)} to {_told(high)}."
+    return None
+
+
+def why_too_large(quotes: ChainQuotes) -> str | None:
+    """Return which number of a chain none can be, in one sentence with the remedy; `None` where all can."""
+    if quotes.spot is not None and not abs(quotes.spot) <= SPOT_MAX_USD:
+        return f"it names a spot of {_told(quotes.spot)}, which none can be; download it again."
     for column, (what, most) in _COLUMNS.items():
         values: Floats = getattr(quotes, column)
         if bool((np.abs(values) > most).any()):  # infinite too; NaN is larger than nothing
             worst = float(np.nanmax(np.abs(values)))
             return f"it names {what} of {_told(worst)}, which none can be; download it again."
-    strikes = quotes.strikes[quotes.strikes > 0.0]
-    if len(strikes) and not float(strikes.min()) / BEYOND <= spot <= float(strikes.max()) * BEYOND:
-        low, high = float(strikes.min()), float(strikes.max())
-        return f"its spot of {_told(spot)} lies far outside its strikes, {_told(low)} to {_told(high)}."
     return None
 
 

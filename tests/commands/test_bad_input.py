@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from commands import doctor
+from commands import doctor, import_
 from commands.cli import main
 from commands.folder import DataFolder
 from config.settings import SettingsError, load_settings, overlaid
@@ -104,3 +104,22 @@ def test_a_feed_address_that_is_none_is_a_finding(url: str) -> None:
     found = doctor._of_vendor(load_settings(profile="real"), "KEY", negotiate(url, "k", ()))
     assert (found.is_fault, "feed.negotiate_url is no http" in found.seen) == (True, True)
     assert "feed.negotiate_url" in found.remedy
+
+
+def test_a_file_that_is_in_the_way_of_a_command_is_named_in_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "imports.jsonl").mkdir(parents=True)
+    (tmp_path / "bars.csv").write_text("x", "utf-8")
+    words = ["--data", str(tmp_path), "import", str(tmp_path / "bars.csv")]
+    assert main(words) == 3
+    assert capsys.readouterr().err == (
+        f"{tmp_path / 'imports.jsonl'} cannot be used (Is a directory); mend its place or its permissions.\n"
+    )
+
+    def without_a_file(*_: object) -> int:
+        raise OSError("not a file's")
+
+    monkeypatch.setattr(import_, "act", without_a_file)
+    with pytest.raises(OSError, match="not a file's"):
+        main(words)

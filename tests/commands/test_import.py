@@ -507,3 +507,18 @@ def test_lines_of_a_csv_may_end_in_any_way_and_one_that_is_no_csv_is_refused_who
         assert told(tmp_path, capsys, tmp_path / "bars.csv", "--again")[0]["read"] == 3, repr(end)
     (tmp_path / "bars.csv").write_bytes("\n".join([*lines, "x" * 200_000]).encode())
     assert "cannot be read as CSV" in told(tmp_path, capsys, tmp_path / "bars.csv")[0]["error"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("current_price", 1e300), ("bid", 1e300), ("volume", -1e300), ("iv", 1e9)])
+def test_a_chain_with_a_number_that_none_can_be_is_not_imported(
+    tmp_path: Path, capsys: Said, name: str, value: float
+) -> None:
+    option = {"option": "SPXW260106C06000000", "bid": 1.0, "ask": 2.0, "iv": 0.2, "open_interest": 1, "volume": 1}
+    told_of = {"current_price": 6000.0, "options": [option]}
+    (told_of if name in told_of else option)[name] = value
+    file = tmp_path / "chain.json"
+    file.write_text(json.dumps({"timestamp": "2026-01-06 15:00:00", "data": told_of}), "utf-8")
+    assert "which none can be; download it again" in told(tmp_path, capsys, file)[0]["error"]
+    (told_of if name in told_of else option)[name] = 1.0
+    file.write_text(json.dumps({"timestamp": "2026-01-06 15:00:00", "data": told_of}), "utf-8")
+    assert told(tmp_path, capsys, file)[0]["stored"] == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -13,7 +15,7 @@ from domain.instruments import DataType, OrderType
 from domain.units import Ticks, Utc
 from simulation.backtest.market import RecordedMarket
 from simulation.backtest.recorded import load
-from storage.series_reader import parsed
+from storage.series_reader import parsed, sessions_in
 from storage.series_rows import BARS, KINDS, QUOTES, UNDERLYINGS, BarLine, Line, QuoteLine, SpotLine
 from tests.simulation.backtest.test_backtest_exchange import fills, order
 from tests.testkit.recorded_days import CALL, SESSION, at, hours
@@ -70,6 +72,28 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_count(tmp_path: Path
     assert (day.contracts, list(day.prices)) == ((), ["SPX"])
     (damaged,) = day.damaged
     assert damaged.startswith("quotes.parquet cannot be read (")
+
+
+def test_a_file_in_the_place_of_a_days_folder_is_no_day_and_holds_up_none(tmp_path: Path) -> None:
+    write(tmp_path, UNDERLYINGS, spot(1, 600_000))
+    (tmp_path / "2026-11-27").write_text("a file", "utf-8")
+    assert sessions_in(tmp_path) == (SESSION,)
+    assert load(tmp_path, date(2026, 11, 27)).prices == {}  # its rows of the hubs may be there
+
+
+def test_a_file_that_may_not_be_read_is_named_by_whoever_ends_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed = write(tmp_path, QUOTES, quote(1)).with_suffix(".parquet")
+    sealed.touch()
+
+    def barred(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Failed to open local file")  # as Arrow says it: without the name of it
+
+    monkeypatch.setattr(pq, "ParquetFile", barred)
+    with pytest.raises(PermissionError) as ended:
+        load(tmp_path, SESSION)
+    assert (ended.value.filename, ended.value.strerror) == (str(sealed), "Permission denied")
 
 
 def test_a_day_whose_prices_end_at_noon_settles_at_the_bar_of_the_close(tmp_path: Path) -> None:
