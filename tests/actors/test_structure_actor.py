@@ -309,6 +309,14 @@ def test_the_mail_that_made_the_actor_may_be_the_entry_itself() -> None:
     assert talk.open().recipients(entries.OpenPosition) == [COVER_ADDRESS]
 
 
+def test_a_look_that_was_due_before_the_entry_came_unwinds_nothing_of_it() -> None:
+    talk = started_anew()
+    talk.open()
+    talk.timers["restored", ""] = talk.now  # it is on its way already
+    assert not talk.fire("restored").told(positions.FlattenPosition)
+    assert known(talk.state.saga).reason is None
+
+
 def test_reserved_legs_whose_entry_never_comes_are_given_up() -> None:
     talk = started_anew()
     out = talk.wait(6)
@@ -344,9 +352,12 @@ def test_fills_are_waited_for_until_no_leg_can_find_any_more() -> None:
     talk = started_anew(is_new_run=True)
     for which in (COVER, SHORT):
         talk.leg(which, 0, is_entry_over=False)
+    begun, last_call = talk.now, talk.timers["last_call", ""]
     asked = talk.wait(7)
     assert asked.recipients(positions.RequestLeg) == [COVER_ADDRESS, SHORT_ADDRESS]
     assert not asked.told(positions.FlattenPosition)
+    assert talk.timers["restored", ""] == begun + 10 * SECOND, "it looks again"
+    assert talk.timers["last_call", ""] == last_call
     talk.leg(COVER, 1, average=2_000)
     assert not talk.leg(SHORT, 10, average=250).told(positions.FlattenPosition)
     assert (state(talk), talk.timers.get(("restored", ""))) == (SagaState.HELD, None)
@@ -360,10 +371,11 @@ def test_what_was_found_of_one_leg_alone_is_unwound_as_soon_as_the_other_finds_n
     assert reason(out, SHORT_ADDRESS) == [ExitReason.UNWIND]
 
 
-def test_a_short_without_its_cover_waits_for_nobody() -> None:
+@pytest.mark.parametrize("qty", [1, 10])
+def test_a_short_without_its_cover_waits_for_nobody(qty: int) -> None:
     talk = started_anew(is_new_run=True)
     talk.leg(COVER, 0, is_entry_over=False)
-    talk.leg(SHORT, 10, average=250)
+    talk.leg(SHORT, qty, average=250, is_entry_over=False)
     assert reason(talk.wait(6), SHORT_ADDRESS) == [ExitReason.UNWIND]
 
 

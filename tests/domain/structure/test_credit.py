@@ -173,6 +173,11 @@ def test_the_third_friday_of_a_quarter_that_begins_on_one_is_the_15th() -> None:
     assert [day for day in range(1, 32) if is_ex_dividend(date(2024, 3, day), RULES)] == [15]
 
 
+@pytest.mark.parametrize(("year", "friday"), [(2025, 21), (2026, 20)], ids=["Saturday", "Sunday"])
+def test_the_third_friday_of_a_month_that_begins_on_a_weekend_is_it_alone(year: int, friday: int) -> None:
+    assert [day for day in range(1, 32) if is_ex_dividend(date(year, 3, day), RULES)] == [friday]
+
+
 @pytest.mark.parametrize(
     ("minutes", "ratio", "wanted", "text"),
     [

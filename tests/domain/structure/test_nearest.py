@@ -88,3 +88,16 @@ def test_what_needs_a_missing_fact_is_left_out() -> None:
     assert list(found(unknown, PLAIN)) == ["eod"]
     assert found(unknown, PLAIN, 60_250)["assignment_risk"].left == 0.75, "from the strike on"
     assert distances(unknown, None, OPENED, None, None, PLAIN) == ()
+
+
+def test_a_sold_leg_in_the_money_is_no_exit_without_an_hour_for_it() -> None:
+    in_money, never = Spot("SPX", Ticks(602_000), OPENED), replace(OF_INDEX, in_money_before_close_ms=0)
+    for close_utc, rules in ((None, OF_INDEX), (CLOSE, never)):
+        told = distances(CONDOR, in_money, OPENED, close_utc, FLATTEN, rules)
+        assert "assignment_risk" not in [distance.reason.value for distance in told]
+
+
+def test_there_is_a_profit_to_take_where_a_share_of_some_credit_is() -> None:
+    for share, credit, is_there in ((0.0, 40_000, False), (0.5, 0, False), (0.5, -1, False), (1.0, 1, True)):
+        told = found(changed(CONDOR, credit_cents=Cents(credit)), replace(OF_INDEX, profit_share=share))
+        assert ("take_profit" in told) is is_there, (share, credit)

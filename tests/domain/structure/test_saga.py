@@ -211,6 +211,13 @@ def test_a_clear_word_does_not_outweigh_an_entry_that_works() -> None:
     assert advance(out).state is S.BUYING_BACK
 
 
+@pytest.mark.parametrize("qty", [1, 2])
+def test_a_clear_word_does_not_outweigh_a_short_that_executions_say_is_held(qty: int) -> None:
+    out = leaving(held(), ExitReason.EOD)
+    out = replace(out, short=replace(out.short, held=Qty(qty), is_leaving=True, is_clear=True))
+    assert advance(out).state is S.BUYING_BACK
+
+
 def test_a_graver_reason_takes_the_place_of_a_lesser_one() -> None:
     out = leaving(leaving(held(), ExitReason.POSITION_LOSS), ExitReason.KILL)
     assert out.reason is ExitReason.KILL

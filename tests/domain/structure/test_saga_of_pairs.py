@@ -335,3 +335,11 @@ class AnyOrder(RuleBasedStateMachine):
 
 AnyOrder.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 TestAnyOrder = AnyOrder.TestCase
+
+
+def test_no_more_of_a_leg_is_missing_at_the_broker_than_is_held_of_it() -> None:
+    short = Leg(Qty(2), held=Qty(2))
+    for held in (0, 1, 2):
+        assert Pair(Leg(Qty(2), held=Qty(held), missing=Qty(held + 1)), short).bare_qty(1) == 2
+    covered = Pair(Leg(Qty(2), held=Qty(2)), Leg(Qty(2), held=Qty(1), missing=Qty(3)))
+    assert covered.bare_qty(1) == 0
