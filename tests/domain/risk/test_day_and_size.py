@@ -18,7 +18,17 @@ from domain.options.tick_rules import INDEX_RULE
 from domain.orders.intent import DecisionPrices
 from domain.risk import kill
 from domain.risk.day import Closed, DayStops, evaluate, hard_limit_cents, is_worth_a_record, loss_streak, summarise
-from domain.risk.desk_view import DayPnl, DeskView, Holding, day_pnl, in_phase, premium_cents, with_holding
+from domain.risk.desk_view import (
+    BROKEN_AGE_NS,
+    DayPnl,
+    DeskView,
+    Holding,
+    broken_now,
+    day_pnl,
+    in_phase,
+    premium_cents,
+    with_holding,
+)
 from domain.risk.kill import KillLevel, KillWatch, LoweringRefused
 from domain.risk.overlay import Overlay
 from domain.risk.sizing import cuts_of, entry_limit_ticks, size_entry, size_of
@@ -268,13 +278,40 @@ def test_one_leg_of_a_covered_vertical_without_a_quote_counts_no_less_than_the_b
         (leg(replace(COVER_CALL, expiry=date(2026, 12, 18)), Side.BUY, 2, 20_000), VERTICAL[1]),
         (leg(COVER_PUT, Side.BUY, 2, 20_000), VERTICAL[1]),
         (leg(COVER_CALL, Side.BUY, 2, 20_000), PUTS[1]),
+        (leg(COVER_CALL, Side.BUY, 1, 10_000), leg(SOLD_PUT, Side.SELL, 1, 15_000)),
         (VERTICAL[1],),
     ],
-    ids=["in part", "pending", "another's", "underlying", "expiry", "right", "right of puts", "gone"],
+    ids=["in part", "pending", "another's", "underlying", "expiry", "right", "right of puts", "one put", "gone"],
 )
 def test_nothing_bounds_a_sold_leg_whose_cover_is_not_held(legs: tuple[Holding, ...]) -> None:
     cost = sum(h.cost_cents for h in legs if h.ref.side is Side.BUY)
     assert day_pnl(view(holdings=legs), NOW, AGE).cents == -NAV - cost
+
+
+def test_premium_of_a_structure_is_what_it_cost_with_the_underlying_of_what_it_bought() -> None:
+    debit = tuple(replace(h, ref=replace(h.ref, side=h.ref.side.opposite)) for h in VERTICAL)
+    fund = leg(replace(SOLD_CALL, con_id=905, ticker="SPY"), Side.SELL, 10, 15_000)
+    spread = (VERTICAL[0], fund)  # 200 USD of SPX, for which SPY brought 150
+    plain = holding("plain")
+    cases = ((VERTICAL, 0, 0), (debit, 40_000, 0), (spread, 5_000, 0), ((plain, *debit), 140_000, 0), ((fund,), 0, 0))
+    for legs, of_index, of_fund in cases:
+        held = view(holdings=legs)
+        assert [premium_cents(held, ticker) for ticker in ("SPX", "SPY", None)] == [of_index, of_fund, of_index], legs
+    two = tuple(replace(h, ref=replace(h.ref, structure_id="another")) for h in VERTICAL)
+    assert premium_cents(view(holdings=(*debit, *two))) == 40_000, "what one brought in pays for no other"
+
+
+def test_leaving_a_short_costs_the_fees_of_what_it_is_worth_now() -> None:
+    for gain, now_ticks in ((0, 300), (25_000, 50), (-25_000, 550)):
+        short = leg(SOLD_CALL, Side.SELL, 1, 30_000, unrealised_cents=gain, marked_utc=NOW)
+        fee = order_fee_cents(DAY, "SPXW", 1, now_ticks, is_sale=True)
+        assert day_pnl(view(holdings=(short,)), NOW, AGE).cents == gain - fee
+
+
+def test_correlations_are_told_for_an_hour() -> None:
+    told = view(broken=(), broken_utc=NOW - BROKEN_AGE_NS)
+    assert broken_now(told, NOW) == ()
+    assert broken_now(told, NOW + 1) is None
 
 
 def test_marks_grow_old_in_regular_hours_only() -> None:
