@@ -283,20 +283,33 @@ def test_a_first_start_that_is_refused_after_its_folder_was_made_takes_it_back(
     assert not is_there or [path.name for path in data.iterdir()] == ["notes"]
 
 
+@pytest.mark.parametrize(
+    ("beside", "kind", "said"),
+    [
+        ("model: {kind: sim}", DeskKind.LIVE, r"Desk paper .* is a live desk, and this run would be paper"),
+        (
+            "rest: {kind: paper, broker: tastytrade, account_env: OTHER_ACCOUNT, port: 4003,"
+            " gateways: [{host: 127.0.0.1, port: 4003}], client_ids: {orders: 21, quotes: 22, chains: 23, direct: 29}}",
+            DeskKind.PAPER, "ZEROHOUR_TASTYTRADE_SECRET",
+        ),
+    ],
+    ids=["other money", "no login"],
+)  # fmt: skip
 def test_a_desk_that_is_refused_beside_another_ones_ledger_leaves_none_of_its_own(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, beside: str, kind: DeskKind, said: str
 ) -> None:
-    for name in ("ZEROHOUR_LIVE_ARMED", "ZEROHOUR_LIVE_ARMED_REASON", "ZEROHOUR_IB_ACCOUNT"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("ZEROHOUR_") and name != "ZEROHOUR_ENV_FILE"]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("ZEROHOUR_GEXBOT_KEY", f"gexbot_custom_{desk.folder.root.name}")
+    monkeypatch.setenv("OTHER_ACCOUNT", "5WX00000")
     desk.keep()
-    note_kind(desk.folder.ledgers, "paper", DeskKind.LIVE)
+    note_kind(desk.folder.ledgers, "paper", kind)
     config = desk.folder.root / "desk.yaml"
-    config.write_text("desks: {model: {kind: sim}}\n", "utf-8")
+    config.write_text(f"desks: {{{beside}}}\n", "utf-8")
     arguments = parser().parse_args(
         ["--config", str(config), "--data", str(desk.folder.root), "run", "--profile", "real"]
     )
-    with pytest.raises(CommandError, match=r"Desk paper .* is a live desk, and this run would be paper"):
+    with pytest.raises(CommandError, match=said):
         run.act(arguments)
     assert desks_of(desk.folder.ledgers) == ["paper"]
     assert LedgerReader(desk.folder.ledgers, "paper").held() == [], "what was there stays"
