@@ -43,9 +43,10 @@ def test_a_sim_desk_fills_from_the_quotes_of_the_gateway_and_pays_more_than_was_
         return [row["price_ticks"] for row in LedgerReader(ledgers, desk).executions(SESSION) if row["side"] == "BUY"]
 
     def asked(desk: str) -> set[int]:
+        """Return the limits of the entries at work."""
         ledger = LedgerReader(ledgers, desk)
-        orders = [ref for attempt in ledger.attempts(SESSION) for ref in ledger.orders_of(attempt["intent_id"])]
-        return {event["price_ticks"] for order in orders for event in ledger.order_events(order)}
+        refs = [row["order_ref"] for row in ledger.held() if row["state"] == "PENDING_ENTRY"]
+        return {event["price_ticks"] for ref in refs for event in ledger.order_events(ref)}
 
     # Either desk may refuse a signal on a busy machine; a limit that is not there yet would follow the quote down.
     desks.signal_until(lambda: bought("paper") and 510 in asked("model"))

@@ -215,7 +215,7 @@ def test_stuck_actor_is_reported_with_its_stack_then_fenced_and_its_zombie_is_re
         holds["k"].set()
         runtime.post("a:1", say("tell b:1 alive"), "edge:t")
         assert eventually(lambda: h.texts("b:1")[-1:] == ["alive"])
-        zombie.join(10)
+        zombie.join(60)
         assert not zombie.is_alive()  # it noticed, and went
         assert "zombie" not in h.texts("b:1")
         watchdog.look()
@@ -417,8 +417,8 @@ def test_ask_gives_the_answer_a_failure_or_none_in_time(start: Start) -> None:
 
     h = toy_tree(spec("a:1", Server), log=[])
     runtime = start(h)
-    assert runtime.ask("x", "a:1", command("good", "x"), 10) == operator.CommandDone(command_id="good", detail="done")
-    failed = runtime.ask("x", "a:1", command("bad", "x"), 10)
+    assert runtime.ask("x", "a:1", command("good", "x"), 60) == operator.CommandDone(command_id="good", detail="done")
+    failed = runtime.ask("x", "a:1", command("bad", "x"), 60)
     assert isinstance(failed, lifecycle.CommandFailed) and failed.error == "ValueError: no"
     assert runtime.ask("x", "a:1", command("silent", "x"), 0.05) is None
     assert "edge:x" not in runtime.sinks
@@ -426,7 +426,7 @@ def test_ask_gives_the_answer_a_failure_or_none_in_time(start: Start) -> None:
     with pytest.raises(ValueError, match="asking already"):
         runtime.ask("x", "a:1", command("good", "x"), 1)
     runtime.cells["a:1"].is_over_bound = True
-    assert isinstance(runtime.ask("y", "a:1", command("good", "y"), 10), lifecycle.CommandFailed)
+    assert isinstance(runtime.ask("y", "a:1", command("good", "y"), 60), lifecycle.CommandFailed)
 
 
 def test_late_answer_to_an_edge_that_is_gone_is_a_dead_letter(start: Start) -> None:

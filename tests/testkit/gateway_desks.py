@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +16,6 @@ import orjson
 from actors.ibkr.state import IBKRState
 from actors.risk.state import RiskState
 from commands import live
-from commands.cli import main
 from commands.folder import DataFolder
 from config.desks import desk_names
 from config.settings import Settings, load_settings
@@ -27,7 +27,7 @@ from domain.units import Ticks, Utc
 from messages import signals
 from supervision.clock import MarketClock, Segment, real_ns
 from tests.testkit.ibkr_world import World
-from tests.testkit.supervisor_child import eventually
+from tests.testkit.supervisor_child import answered, eventually
 
 LOOKS_A_SECOND, BUCKET_S = 50, 31
 ENVIRONMENT = {
@@ -75,8 +75,11 @@ class GatewayDesks:
         eventually(lambda: all(self.state(f"kill:{desk}").by == "port:clock" for desk in desk_names(self.settings)))
 
     def call(self, *arguments: str) -> int:
-        """Run one command as a person does."""
-        return main(["--config", str(self.file), *arguments])
+        """Run one command as a person does, and print what it said."""
+        done = answered("--config", str(self.file), *arguments)
+        sys.stdout.write(done.stdout)
+        sys.stderr.write(done.stderr)
+        return done.returncode
 
     def state(self, name: str) -> Any:
         assert self.running is not None

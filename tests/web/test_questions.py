@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,7 @@ def test_the_box_is_used_by_keyboard_and_shows_the_rows_and_the_chain(browser: B
 
 
 def test_questions_beyond_the_rate_are_refused_and_reads_go_on(served: Desk) -> None:
-    codes = [served.post("/api/ask", {"question": "?"}).status_code for _ in range(12)]
-    assert codes.count(429) >= 1
+    with ThreadPoolExecutor(20) as many:  # at once: a slow machine earns a question back every two seconds
+        codes = list(many.map(lambda _: served.post("/api/ask", {"question": "?"}).status_code, range(40)))
+    assert 429 in codes
     assert served.get("/api/status").status_code == 200

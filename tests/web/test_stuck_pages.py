@@ -76,7 +76,7 @@ def test_pages_that_never_read_cost_little_and_hold_nobody_up(tmp_path: Path) ->
                 made.feed.show(f"alarm:{k}", desk.NOW, operator.Alarm(
                     key=f"alarm {k}", severity=Severity.INFO, text=f"{'x' * TEXT} of round {n}.", at_utc=desk.NOW
                 ))  # fmt: skip
-            eventually(lambda n=n: all(reader.seen.count(f"of round {n}.") == 50 for reader in live), 60)  # type: ignore[misc]
+            eventually(lambda n=n: all(reader.seen.count(f"of round {n}.") == 50 for reader in live))  # type: ignore[misc]
         assert (process.memory_info().rss - before) / 1e6 < GROWTH_MAX_MB
         assert made.feed.starts == 1
 

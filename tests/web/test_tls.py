@@ -30,7 +30,7 @@ def test_other_machines_are_served_with_tls_and_a_token_alone(tmp_path: Path, mo
     try:
         made.feed.start()
         with httpx.Client(base_url=url, verify=trusted, timeout=60) as page:
-            eventually(lambda: _is_up(page), 40)
+            eventually(lambda: _is_up(page))
             assert page.get("/api/status").status_code == 401
             assert page.get("/api/status", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
             signed_in = page.post("/login", content=f"token={TOKEN}", headers={"content-type": "text/plain"})

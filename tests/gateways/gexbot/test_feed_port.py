@@ -177,16 +177,21 @@ def test_a_key_that_no_header_may_carry_is_a_final_refusal_without_the_key(key: 
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    ("answer", "timeout_s", "reason"),
     [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "timed out"),
-        (b"", "timed out"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2,3\r\n\r\n{}", "Content-Length contained multiple unmatching values"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", 0.2, "timed out"),
+        (b"", 0.2, "timed out"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2,3\r\n\r\n{}", 60.0,
+            "Content-Length contained multiple unmatching values",
+        ),
     ],
-)
-def test_a_vendor_that_falls_silent_or_talks_nonsense_is_worth_another_try(answer: bytes, reason: str) -> None:
+)  # fmt: skip
+def test_a_vendor_that_falls_silent_or_talks_nonsense_is_worth_another_try(
+    answer: bytes, timeout_s: float, reason: str
+) -> None:
     with scripted(answer) as vendor:
-        result = negotiate(vendor.url, KEY, ["SPX_spot"], timeout_s=0.2)
+        result = negotiate(vendor.url, KEY, ["SPX_spot"], timeout_s=timeout_s)
     assert isinstance(result, Refusal)
     assert not result.is_final
     assert f"could not be reached: {reason}" in result.why

@@ -28,9 +28,8 @@ def has_spot(ticker: str, quotes: m.QuotesArrived) -> bool:
     return any(spot.ticker == ticker for spot in quotes.spots)
 
 
-def wait_bid(mailbox: Mailbox, world: World, bid: int | None, timeout_s: float = 60.0) -> m.QuotesArrived:
-    fits = of_call(world, bid)
-    return mailbox.wait(m.QuotesArrived, fits, timeout_s)
+def wait_bid(mailbox: Mailbox, world: World, bid: int | None) -> m.QuotesArrived:
+    return mailbox.wait(m.QuotesArrived, of_call(world, bid))
 
 
 def test_chain_is_the_brokers_own_of_one_class_and_expiry_with_its_hours() -> None:
@@ -88,13 +87,13 @@ def test_underlyings_are_spots_and_an_index_needs_no_bid() -> None:
 
 
 def test_watched_contract_is_told_before_the_slow_batch_is_due() -> None:
-    with gateway() as world, quotes_port(world, quote_batch_ms=60_000, held_batch_ms=20) as (port, mailbox):
+    with gateway() as world, quotes_port(world, quote_batch_ms=3_600_000, held_batch_ms=20) as (port, mailbox):
         port.post(m.WatchClosely(session_epoch=EPOCH, con_ids=(world.call.con_id,)))
         subscribe(port, world)
         wait_bid(mailbox, world, 500)
         for bid in (490, 480):
             world.do(partial(world.market.set, world.market.call, bid, 510))
-            wait_bid(mailbox, world, bid, 2.0)
+            wait_bid(mailbox, world, bid)
 
 
 def test_held_contract_waits_for_no_other_lines_batch() -> None:
@@ -117,7 +116,7 @@ def test_a_price_that_moves_waits_for_no_batch_of_its_own_line() -> None:
 
 
 def test_many_ticks_within_a_batch_become_one_quote() -> None:
-    with gateway() as world, quotes_port(world, quote_batch_ms=300) as (port, mailbox):
+    with gateway() as world, quotes_port(world, quote_batch_ms=2_000) as (port, mailbox):
         subscribe(port, world)
         wait_bid(mailbox, world, 500)
         before = len(mailbox.of(m.QuotesArrived))
