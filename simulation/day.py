@@ -61,12 +61,13 @@ def start_of(settings: Settings) -> VirtualClock:
 
 def stepped_day(
     settings: Settings, folder: Path, *, trace: NoTrace | None = None, shuffle_seed: int | None = None,
-    clock: VirtualClock | None = None, rolls: bool = False, tells_context: bool = False,
+    clock: VirtualClock | None = None, rolls: bool = False, tells_context: bool = False, shows: bool = True,
 ) -> SteppedDay:  # fmt: skip
     """Return a day made from the settings' demo section (seed, session, NAV); the tree has started, nothing has run.
 
     With `rolls` the market goes on with the next session after the night, for as long as it is run. With
     `tells_context` risk hears what the minute bars stored in the folder say together, those of sessions before too.
+    Where nobody will query its rows, `shows` is False: a third of its time goes into files for that.
     """
     demo, desk = settings.demo, settings.desk
     clock = clock or start_of(settings)
@@ -80,7 +81,7 @@ def stepped_day(
     stores = Stores(
         SharedLedger(ledgers, (desk,), is_durable=False),
         DeskLedger(ledgers, desk, run_n, is_durable=False, foreign_allowed=settings.broker.foreign_allowed),
-        Warehouse(folder / "warehouse", is_durable=False, seals=False),
+        Warehouse(folder / "warehouse", is_durable=False, seals=False, shows=shows),
         Series(folder / "series", run_n, is_durable=False, seals=False),
         context=StoredContext(folder / "warehouse", folder / "series", in_child=False) if tells_context else None,
     )

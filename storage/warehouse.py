@@ -48,11 +48,15 @@ class Warehouse:
         is_durable: False leaves out every fsync (simulated days that nobody resumes).
         seals: False starts no child processes (the stepped runtime: a child lives in real time).
         free_min_mb: less free disk than this is a fault that `disk_fault` names.
+        shows: False writes no files for those who query: the log holds the rows, and the next start makes them good.
     """
 
-    def __init__(self, root: Path, *, is_durable: bool = True, seals: bool = True, free_min_mb: int = 0) -> None:
+    def __init__(
+        self, root: Path, *, is_durable: bool = True, seals: bool = True, free_min_mb: int = 0, shows: bool = True
+    ) -> None:
         self._root = root
         self._seals = seals
+        self._shows = shows
         self._free_min_mb = free_min_mb
         self._is_durable = is_durable
         self._lock: IO[bytes] | None = None
@@ -194,7 +198,7 @@ class Warehouse:
         self._unfinished.add(session)
         self._lost.pop(session, None)
         self._begun |= {(session, message.hub) for message in messages}
-        if made:
+        if made and self._shows:
             self._to_show[session] += made
         self.rows_stored_n += sum(len(rows.rows) for rows in kept)
         return [

@@ -40,8 +40,8 @@ def in_a_loop(scenario: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, N
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkup, "LINE_S", 0.5)
-    monkeypatch.setattr(checkup, "STEP_S", 1.5)
+    monkeypatch.setattr(checkup, "LINE_S", 20.0)
+    monkeypatch.setattr(checkup, "STEP_S", 20.0)
 
 
 def fault(kind: FaultKind, **args: Any) -> Fault:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,10 @@ pytestmark = pytest.mark.slow
 COPIED = (*MAY_IMPORT, "tests", "docs", "stubs", "main.py", "pyproject.toml")
 MYPY = (sys.executable, "-m", "mypy", "actors/position", "actors/risk")
 PYTEST = (sys.executable, "-B", "-m", "pytest", "-p", "no:cacheprovider")  # no bytecode of a planted file is kept
+RULES = (
+    *PYTEST, "tests/house/test_who_hears_what.py", "tests/house/test_changes_are_spelled_out.py",
+    "tests/house/test_states_are_values.py", "tests/domain/risk/test_gate_table.py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ PLANTS = (
         "a case for a message that the risk actor is never sent", "actors/risk/actor.py",
         "            case risk.DayLocked():\n",
         "            case risk.RecordDay():\n                pass\n            case risk.DayLocked():\n",
-        (*PYTEST, "tests/house/test_who_hears_what.py", "-k", "cases"),
+        RULES,
         ("RiskActor has a case for RecordDay", "Inbox in actors/risk/actor.py"),
     ),
     Plant(
@@ -58,14 +63,14 @@ PLANTS = (
         "class RequestReconcile(Command",
         'class SessionExtended(Event, frozen=True, kw_only=True, tag=_tag):\n    """The close has moved."""\n\n'
         "    close_utc: Utc\n\n\nclass RequestReconcile(Command",
-        (*PYTEST, "tests/house/test_who_hears_what.py", "-k", "every_event_has_a_listener"),
+        RULES,
         ("session.SessionExtended has no subscriber", "SUBSCRIBERS"),
     ),
     Plant(
         "a gate row without cases", "domain/risk/gates/sequence.py",
         "GATES: Final[tuple[Gate, ...]] = (\n",
         'GATES: Final[tuple[Gate, ...]] = (\n    Gate("moon_phase", standing.kill_level, _STANDING, (R.HALTED,)),\n',
-        (*PYTEST, "tests/domain/risk/test_gate_table.py"),
+        RULES,
         ("Gate moon_phase has no test cases: add it to CASES in tests/domain/risk/test_gate_table.py.",),
     ),
     Plant(
@@ -88,13 +93,13 @@ PLANTS = (
     Plant(
         "a misspelt field of a changed copy", "domain/risk/desk_view.py",
         "replace(view, day_locked=reason)", "replace(view, day_lokced=reason)",
-        (*PYTEST, "tests/house/test_changes_are_spelled_out.py"),
+        RULES,
         ("domain/risk/desk_view.py:", "DeskView has no field day_lokced"),
     ),
     Plant(
         "a list in an actor's state", "actors/risk/state.py",
         "    attempts: tuple[Attempt, ...] = ()\n", "    attempts: list[Attempt] = []\n",
-        (*PYTEST, "tests/house/test_states_are_values.py"), ("RiskState.attempts: list",),
+        RULES, ("RiskState.attempts: list",),
     ),
 )  # fmt: skip
 
@@ -117,42 +122,51 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-TYPED = tuple(plant for plant in PLANTS if plant.command is MYPY)  # each in a file of its own
-
-
-def printed_of(plants: Sequence[Plant], scratch: Path) -> str:
-    """Return what the plants' command prints with all of them in place."""
-    sound = {plant.file: (scratch / plant.file).read_text(encoding="utf-8") for plant in plants}
-    try:
-        for plant in plants:
-            text = sound[plant.file]
-            assert text.count(plant.old) == 1, f"{plant.file} no longer holds the text that the plant replaces"
-            (scratch / plant.file).write_text(text.replace(plant.old, plant.new), encoding="utf-8")
-        caught = subprocess.run(plants[0].command, cwd=scratch, capture_output=True, text=True, check=False)
-    finally:
-        for name, text in sound.items():
-            (scratch / name).write_text(text, encoding="utf-8")
-    assert caught.returncode != 0, f"{plants[0].name} was not caught"
-    return caught.stdout + caught.stderr
+Printed = Callable[[Plant], str]
 
 
 @pytest.fixture(scope="module")
-def typed(scratch: Path) -> str:
-    """Return what mypy prints of its plants, all at once: most of its time is the reading of everything else."""
-    return printed_of(TYPED, scratch)
+def printed(scratch: Path) -> Printed:
+    """Return what a plant's command prints of all its plants at once, each in a file of its own.
+
+    Most of its time is the reading of everything else.
+    """
+
+    @cache
+    def of_all(command: tuple[str, ...]) -> str:
+        plants = [plant for plant in PLANTS if plant.command == command]
+        sound = {plant.file: (scratch / plant.file).read_text(encoding="utf-8") for plant in plants}
+        try:
+            for plant in plants:
+                text = sound[plant.file]
+                assert text.count(plant.old) == 1, f"{plant.file} no longer holds the text that the plant replaces"
+                (scratch / plant.file).write_text(text.replace(plant.old, plant.new), encoding="utf-8")
+            caught = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
+        finally:
+            for name, text in sound.items():
+                (scratch / name).write_text(text, encoding="utf-8")
+        assert caught.returncode != 0, f"{plants[0].name} was not caught"
+        return caught.stdout + caught.stderr
+
+    return lambda plant: of_all(plant.command)
 
 
-@pytest.mark.parametrize("plant", TYPED, ids=lambda plant: plant.name)
-def test_a_planted_fault_of_types_is_caught_and_named_in_one_line(plant: Plant, typed: str) -> None:
+def named(plants: Sequence[Plant]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("plant", plants, ids=lambda plant: plant.name)
+
+
+@named([plant for plant in PLANTS if plant.command is MYPY])
+def test_a_planted_fault_of_types_is_caught_and_named_in_one_line(plant: Plant, printed: Printed) -> None:
     file, *words = plant.says
-    found = [line for line in typed.splitlines() if line.startswith(file) and all(word in line for word in words)]
-    assert found, typed[-3000:]
+    lines = printed(plant).splitlines()
+    found = [line for line in lines if line.startswith(file) and all(word in line for word in words)]
+    assert found, "\n".join(lines[-40:])
 
 
-@pytest.mark.parametrize("plant", [plant for plant in PLANTS if plant not in TYPED], ids=lambda plant: plant.name)
-def test_a_planted_fault_is_caught_and_named(plant: Plant, scratch: Path) -> None:
-    printed = printed_of([plant], scratch)
-    assert [text for text in plant.says if text not in printed] == [], printed[-3000:]
+@named([plant for plant in PLANTS if plant.command is not MYPY])
+def test_a_planted_fault_is_caught_and_named(plant: Plant, printed: Printed) -> None:
+    said = printed(plant)
+    assert [text for text in plant.says if text not in said] == [], said[-3000:]
 
 
 def test_the_scratch_copy_holds_every_room() -> None:

@@ -20,6 +20,10 @@ from tests.testkit.toys import trace_lines
 TICKERS = ["SPX", "QQQ"]  # those that the lanes watch
 
 
+def day_of(given: dict[str, Any], folder: Path) -> SteppedDay:
+    return stepped_day(load_settings(profile="demo", overrides=anchored(given)), folder, shows=False)
+
+
 def told(day: SteppedDay) -> Counter[tuple[str, str]]:
     """Count what the trace holds by receiver and type."""
     records = (orjson.loads(line) for line in trace_lines(day.runtime))
@@ -38,7 +42,7 @@ def test_a_position_woken_after_the_close_only_to_be_told_something_stays_awake(
 def test_a_gateway_that_comes_back_after_the_close_wakes_nobody_for_ever(tmp_path: Path) -> None:
     # Retired positions were woken by the read-back, asked three owners, retired at the first answer, and so on.
     demo = {"start_clock": "14:25:00", "gateway_drop_at": "15:40:00", "gateway_drop_s": 1500}
-    day = stepped_day(load_settings(profile="demo", overrides=anchored({"tickers": TICKERS, "demo": demo})), tmp_path)
+    day = day_of({"tickers": TICKERS, "demo": demo}, tmp_path)
     day.run()
     day.runtime.close()
     assert invariants(day) == []
@@ -53,7 +57,7 @@ def test_a_gateway_that_comes_back_after_the_close_wakes_nobody_for_ever(tmp_pat
 def test_an_order_lost_on_the_way_is_asked_about_in_measure(tmp_path: Path) -> None:
     # Every read-back ended in a message on which the position asked again, and every question was a read-back.
     demo = {"start_clock": "09:38:00"}
-    day = stepped_day(load_settings(profile="demo", overrides=anchored({"tickers": TICKERS, "demo": demo})), tmp_path)
+    day = day_of({"tickers": TICKERS, "demo": demo}, tmp_path)
     placed: list[Any] = []
     place = day.exchange.place
 

@@ -193,7 +193,9 @@ class Day:
             # the broker outlives the process, and looks at the market that it has always looked at
             module.market_of, module.Exchange = (lambda _, **__: old.market), (lambda *_, **__: old)
         try:
-            day = day_module.stepped_day(settings, folder, trace=NoTrace(clock), shuffle_seed=shuffle_seed, clock=clock)
+            day = day_module.stepped_day(
+                settings, folder, trace=NoTrace(clock), shuffle_seed=shuffle_seed, clock=clock, shows=False
+            )
         finally:
             module.market_of, module.Exchange = kept
         self._day = day

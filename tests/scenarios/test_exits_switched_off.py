@@ -33,7 +33,7 @@ def test_a_day_with_exits_switched_off_is_called_not_flat_with_contract_and_quan
     )  # fmt: skip
     folder = DataFolder(tmp_path)
     trace = FileTrace(folder.trace(session, 1), header, clock)
-    day = stepped_day(settings, tmp_path, trace=trace, clock=clock)
+    day = stepped_day(settings, tmp_path, trace=trace, clock=clock, shows=False)
     day.run()
     trace.close()
     day.runtime.close()

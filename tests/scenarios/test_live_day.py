@@ -16,7 +16,7 @@ from config.settings import load_settings
 from storage.queries import LedgerReader
 from tests.testkit.anchored import ANCHORED_ENVIRONMENT
 from tests.testkit.live_folder import live_folder
-from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor, command, eventually, main_py
+from tests.testkit.supervisor_child import ENTRIES_FILL, LEAVES_SOON, Supervisor, command, eventually, main_py
 
 pytestmark = pytest.mark.slow
 # The first trade opens shortly after 09:46.
@@ -49,7 +49,7 @@ def test_a_killed_supervisor_resumes_with_its_position_and_sends_nothing_twice(d
     assert "is running" not in said
 
     folder.kill_file.write_text("1")  # what is held goes on to its exit; on a busy machine another entry could come
-    second = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
+    second = Supervisor(data, **BEFORE_THE_FIRST_TRADE, **LEAVES_SOON)
     second.wait_for("Resuming the demo day")
     second.wait_for("Closed")
     assert second.end(signal.SIGTERM) == 0
@@ -238,7 +238,7 @@ def test_a_demo_never_touches_ledgers_that_no_demo_made(data: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--config", "no-such.yaml", "run"), "Cannot read"),
+        (("--config", "no-such.yaml", "doctor"), "Cannot read"),
         (("replay", "no-such.jsonl"), "There is no trace"),
         (("why", "ZH-paper-NOTHING-e"), "No trace knows"),
         (("report", "yesterday"), "is not a date"),
@@ -246,7 +246,7 @@ def test_a_demo_never_touches_ledgers_that_no_demo_made(data: Path) -> None:
     ],
 )
 def test_a_bad_call_gets_one_sentence(data: Path, arguments: tuple[str, ...], words: str) -> None:
-    ended = main_py(data, *arguments)
+    ended = command(data, *arguments)
     assert ended.returncode in (1, 2, 3)
     assert words in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 def test_categories_of_a_running_day_are_changed_by_command_and_refused_where_they_cannot_be(tmp_path: Path) -> None:
     settings = load_settings(profile="demo", overrides={"tickers": ["SPX", "QQQ"]})
-    day = stepped_day(settings, tmp_path)
+    day = stepped_day(settings, tmp_path, shows=False)
     answers: list[Message] = []
     day.runtime.sinks["edge:test"] = answers.append
 

@@ -37,7 +37,7 @@ def test_a_kind_made_by_the_guide_is_evaluated_and_shown_in_both_versions_with_n
     config, data = tmp_path / "settings.yaml", tmp_path / "data"
     config.write_text(settings_of_the_guide(), encoding="utf-8")
     settings = load_settings(config, "demo", overrides={"tickers": list(TICKERS)})
-    day = stepped_day(settings, data)
+    day = stepped_day(settings, data, shows=False)
     day.run(at_exchange(settings.demo.session, UNTIL))
 
     def told(*words: str) -> str:

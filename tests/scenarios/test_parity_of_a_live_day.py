@@ -14,11 +14,13 @@ from config.settings import load_settings
 from storage.queries import LedgerReader
 from tests.testkit.anchored import ANCHORED_ENVIRONMENT
 from tests.testkit.live_folder import live_folder
-from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor, main_py
+from tests.testkit.supervisor_child import ENTRIES_FILL, LEAVES_SOON, Supervisor, main_py
 
 pytestmark = pytest.mark.slow
 # The first trade opens shortly after 09:46.
-BEFORE_THE_FIRST_TRADE = {**ANCHORED_ENVIRONMENT, **ENTRIES_FILL, "ZEROHOUR_DEMO__START_CLOCK": "09:38:00"}
+BEFORE_THE_FIRST_TRADE = {
+    **ANCHORED_ENVIRONMENT, **ENTRIES_FILL, **LEAVES_SOON, "ZEROHOUR_DEMO__START_CLOCK": "09:38:00"
+}  # fmt: skip
 
 
 @pytest.fixture

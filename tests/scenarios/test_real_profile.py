@@ -1,6 +1,6 @@
 """`run --profile real` against servers started by hand, as strangers would: two sessions and the night between them.
 
-Everything is a process of its own and every input of a gate comes over a socket; the supervisor leads a test's clock,
+Each of them is a process of its own and every input of a gate comes over a socket; the supervisor leads a test's clock,
 so that the two sessions take minutes. Nobody starts anything again in the morning.
 """
 
@@ -32,12 +32,13 @@ from storage.sqlite_file import LedgerRefusedError
 from supervision.clock import MarketClock
 from supervision.trace import lines_of
 from tests.testkit.paths import ROOT
+from tests.testkit.supervisor_child import answered
 
 pytestmark = pytest.mark.slow
 FIRST, SECOND_DAY = date(2026, 11, 17), date(2026, 11, 18)
 # SPX and QQQ cross zero gamma at 14:57 of the first session, soon before entries end, and at 09:36 of the second; one
 # position is held at a time, so that whichever is heard first trades. Until then a person has started the desk.
-START, SEED = "14:20:00", 4
+START, SEED = "14:30:00", 4
 PATIENCE_S = 840.0  # of a busy machine; an idle one needs a fraction of it
 DESK = "paper"
 KEY = "gexbot_custom_test"
@@ -63,9 +64,11 @@ class World:
             "feed": {"negotiate_url": f"http://127.0.0.1:{hubs}/v2/negotiate"},
             "tickers": ["SPX", "QQQ"],
             "lanes": {"gexwatch": ["SPX", "QQQ"], "advisor": ["QQQ"]},
-            # The limit is the ask at once, and stands for a minute: the session's one entry is filled.
+            # The limit is the ask at once, and stands for a minute: the session's one entry is filled. What does not
+            # move is left after another one.
             "exits": {
                 "entry_mid_ms": 100, "entry_step_ms": 55_000, "entry_total_ms": 60_000, "entry_step_share": 1.0,
+                "no_progress_ms": 60_000,
             },
             "promoted": ["GAMMA_FLIP-1", "STRUCTURE_BREAK-2"],
             "web": {"is_on": False},
@@ -98,12 +101,9 @@ class World:
         return {**os.environ, **market, self.settings.feed.keys[0]: KEY}
 
     def call(self, *arguments: str) -> int:
-        command = [sys.executable, str(ROOT / "main.py"), *arguments]
-        try:
-            done = subprocess.run(command, env=self.environment(), capture_output=True, timeout=60, check=False)
-        except subprocess.TimeoutExpired:  # a busy machine; whoever calls asks again
-            return -1
-        self.said += done.stdout + done.stderr
+        """Give a short command in this process, which has loaded everything: the market does not wait for a person."""
+        done = answered(*arguments)
+        self.said += (done.stdout + done.stderr).encode()
         return done.returncode
 
     def resume(self, reason: str) -> bool:

@@ -19,7 +19,7 @@ from commands.folder import DataFolder
 from tests.testkit.anchored import ANCHORED_ENVIRONMENT
 from tests.testkit.live_folder import live_folder
 from tests.testkit.paths import ROOT
-from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor, command, eventually
+from tests.testkit.supervisor_child import ENTRIES_FILL, LEAVES_SOON, Supervisor, command, eventually
 
 pytestmark = pytest.mark.slow
 SECRETS = {"ZEROHOUR_TASTYTRADE_SECRET": "a-client-secret", "ZEROHOUR_TASTYTRADE_TOKEN": "a-refresh-token"}
@@ -66,7 +66,7 @@ class Broker:
 def test_entries_and_exits_of_a_day_go_through_the_rest_broker(data: Path) -> None:
     port = free_port()
     environment = {
-        **ANCHORED_ENVIRONMENT, **ENTRIES_FILL, **SECRETS,
+        **ANCHORED_ENVIRONMENT, **ENTRIES_FILL, **LEAVES_SOON, **SECRETS,
         "ZEROHOUR_DEMO__START_CLOCK": "11:25:00",  # the first trade opens at 11:36
         "ZEROHOUR_BROKER__ORDERS": "tastytrade",
         "ZEROHOUR_BROKER__TASTYTRADE__REST_URL": f"http://127.0.0.1:{port}",

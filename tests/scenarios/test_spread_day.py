@@ -44,7 +44,7 @@ class SpreadDay:
     def play(self, folder: Path, settings: Settings, last: time) -> None:
         """Stand at 09:35 of a day of these settings, which is run until `last` at most."""
         self.folder = folder
-        self.day: SteppedDay = stepped_day(settings, folder)
+        self.day: SteppedDay = stepped_day(settings, folder, shows=False)
         self.now = at_exchange(settings.demo.session, time(9, 35))
         self.last = at_exchange(settings.demo.session, last)
 

@@ -151,7 +151,7 @@ def test_entries_are_filled_by_the_book_of_gates_and_nothing_is_sent_twice(whole
 
 
 def test_a_replay_of_the_day_finds_no_divergence(whole: Day) -> None:
-    values = Values(WarehouseReader(whole.folder.warehouse))
+    values = Values(WarehouseReader(whole.folder.warehouse, is_past=True))
     report = replay(TraceReader(whole.trace), maker(whole.day.settings), values.fill)
     assert report.divergence is None
     assert values.missing == 0
@@ -161,7 +161,7 @@ def test_a_replay_of_the_day_finds_no_divergence(whole: Day) -> None:
 def test_a_changed_threshold_names_the_first_diverging_message(whole: Day) -> None:
     rules = {"alert_rules": {"GAMMA_FLIP": {"hysteresis_bps": 40.0}}}
     changed = load_settings(profile="demo", overrides=SETTINGS | rules)
-    values = Values(WarehouseReader(whole.folder.warehouse))
+    values = Values(WarehouseReader(whole.folder.warehouse, is_past=True))
     report = replay(TraceReader(whole.trace), maker(changed), values.fill)
     assert report.divergence is not None
     assert report.divergence.envelope.to == "lane:gexwatch:SPX"
@@ -243,7 +243,7 @@ def _executions(whole: Day) -> list[dict[str, Any]]:
 
 def _morning(folder: Path, shuffle_seed: int | None = None) -> SteppedDay:
     settings = load_settings(profile="demo", overrides={"tickers": ["SPX", "SPY", "QQQ", "IWM"]})
-    day = stepped_day(settings, folder, shuffle_seed=shuffle_seed)
+    day = stepped_day(settings, folder, shuffle_seed=shuffle_seed, shows=False)
     day.run(Utc(day.exchange.market.open_utc + 1500 * SECOND))
     day.runtime.close()
     return day
@@ -269,7 +269,7 @@ def test_a_shuffled_order_between_recipients_makes_the_same_decisions(plain: Ste
 @needs_recorded_day
 def test_a_recorded_day_drives_the_same_actors(tmp_path: Path) -> None:
     demo = {"market_folder": str(LEAN), "session": "2021-01-04", "start_clock": "09:29:00"}
-    day = stepped_day(load_settings(profile="demo", overrides={"demo": demo}), tmp_path)
+    day = stepped_day(load_settings(profile="demo", overrides={"demo": demo}), tmp_path, shows=False)
     day.run(Utc(day.exchange.market.open_utc + 1210 * SECOND))
     day.runtime.close()
     told = [orjson.loads(line) for line in trace_lines(day.runtime)]

@@ -54,7 +54,7 @@ class Sessions:
         )  # fmt: skip
         path_of = partial(self.folder.trace, run_n=1)
         trace = FileTrace(path_of(FIRST), header, clock, path_of)
-        self.day: SteppedDay = stepped_day(self.settings, folder, trace=trace, clock=clock, rolls=True)
+        self.day: SteppedDay = stepped_day(self.settings, folder, trace=trace, clock=clock, rolls=True, shows=False)
         self.exchange = self.day.exchange
         self.close_utc = self.exchange.market.close_utc
         self.day.run(Utc(self.close_utc + 3600 * SECOND))

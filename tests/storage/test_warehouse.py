@@ -71,6 +71,14 @@ def test_a_stored_bucket_comes_back_as_it_was_before_and_after_sealing(tmp_path:
     assert [(part.hub, part.is_sealed) for part in parts] == [(hub, True) for hub in sorted(HUBS)]
 
 
+def test_a_warehouse_that_shows_nothing_keeps_all_of_it_and_the_next_start_makes_the_files(tmp_path: Path) -> None:
+    warehouse = stored_day(tmp_path, shows=False)
+    assert list(tmp_path.rglob("*.parquet")) == []
+    warehouse.close()
+    opened(tmp_path).close()
+    assert_rows_back(tmp_path)
+
+
 def test_of_a_sealed_day_one_tickers_rows_are_read_alone(tmp_path: Path) -> None:
     warehouse = stored_day(tmp_path)
     sealed(warehouse)

@@ -141,7 +141,7 @@ def several_desks(
 
     stores = Stores(
         SharedLedger(ledgers, names, is_durable=False), ledger_of(settings.desk),
-        Warehouse(folder / "warehouse", is_durable=False, seals=False), screen=screen,
+        Warehouse(folder / "warehouse", is_durable=False, seals=False, shows=False), screen=screen,
     )  # fmt: skip
     beside = tuple(
         Desk(of_desk(settings, name), ledger_of(name), is_live_armed and settings.desks[name].kind == "live")

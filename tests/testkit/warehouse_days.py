@@ -19,8 +19,8 @@ HUBS = {
 }
 
 
-def opened(root: Path) -> Warehouse:
-    warehouse = Warehouse(root)
+def opened(root: Path, *, shows: bool = True) -> Warehouse:
+    warehouse = Warehouse(root, shows=shows)
     warehouse.open()
     return warehouse
 
@@ -33,8 +33,8 @@ def store(warehouse: Warehouse, *buckets: market.StoreBucket) -> tuple[object, .
     return outcomes
 
 
-def stored_day(root: Path, buckets_n: int = 4) -> Warehouse:
-    warehouse = opened(root)
+def stored_day(root: Path, buckets_n: int = 4, *, shows: bool = True) -> Warehouse:
+    warehouse = opened(root, shows=shows)
     for n in range(buckets_n):
         outcomes = store(warehouse, *(make.bucket(n, hub, categories) for hub, categories in HUBS.items()))
         assert all(isinstance(outcome, market.BucketStored) for outcome in outcomes)
