@@ -26,7 +26,7 @@ class Child:
             self._lines.put(orjson.loads(line))
         self._lines.put({"ended": True})
 
-    def next(self, timeout_s: float = 20.0) -> dict[str, Any]:
+    def next(self, timeout_s: float = 120.0) -> dict[str, Any]:
         """Return what it writes next.
 
         Raises:

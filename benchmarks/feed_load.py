@@ -73,7 +73,7 @@ class FeedLoad:
             port.start()
             port.post(market.DialHub(feed_epoch=1))
         for _ in self.ports:
-            up = self.told.get(timeout=10)
+            up = self.told.get(timeout=120)
             if not isinstance(up, market.HubUp):
                 raise RuntimeError(f"a hub did not come up: {up}")
 
@@ -99,7 +99,7 @@ class FeedLoad:
         for port in self.ports:
             port.post(market.SealBucket(bucket_utc=bucket_of(AT_UTC)))
         while left:
-            match self.told.get(timeout=20):
+            match self.told.get(timeout=120):
                 case market.TickerSealed():
                     first_s = time.perf_counter() - began
                 case market.BucketSealed() as sealed:

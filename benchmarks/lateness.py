@@ -39,7 +39,7 @@ OUTAGE_FROM_S = 1.5
 ROUNDS = 4
 FRAMES_A_SECOND = 500
 RETRY_S = 0.5
-BACK_S = 20.0
+BACK_S = 120.0
 
 
 @dataclass

@@ -18,7 +18,7 @@ from supervision.trace import lines_of
 OPEN_ORDERS = 50
 ROUNDS = 12
 OUTAGE_S = 0.5
-BACK_S = 30.0
+BACK_S = 120.0
 
 
 def run(scale: float = 1.0) -> Report:

@@ -68,7 +68,7 @@ PREMIUM = 2.475  # of an option at the money, USD
 STALE_NS = 6 * SECOND  # older than `entry.greeks_age_max_ms`
 FLIP_BPS = 40
 PROMOTED = ("GAMMA_FLIP-1",)  # what a flip means to other kinds is judged and recorded, and must not trade before it
-READY_S = 30.0
+READY_S = 120.0
 
 
 class Nothing(msgspec.Struct):

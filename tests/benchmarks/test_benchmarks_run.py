@@ -17,6 +17,15 @@ from benchmarks.memory import read_process
 from benchmarks.rig import Rig
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _patience() -> Iterator[None]:
+    """Let a trial take what a busy machine needs: here none is timed, and none may be lost."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (order_path, exit_path):
+            patch.setattr(module, "TRIAL_S", 120.0)
+        yield
+
+
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     made = Rig(tmp_path_factory.mktemp("rig"), rejects=10)

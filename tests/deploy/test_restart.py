@@ -16,7 +16,7 @@ from storage.queries import LedgerReader
 from tests.testkit.anchored import ANCHORED_ENVIRONMENT
 from tests.testkit.paths import ROOT
 from tests.testkit.service_manager import ServiceManager
-from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor
+from tests.testkit.supervisor_child import ENTRIES_FILL, LEAVES_SOON, Supervisor
 
 pytestmark = pytest.mark.slow
 UNIT = ROOT / "deploy" / "systemd" / "zerohour.service"
@@ -36,7 +36,8 @@ def folder(tmp_path: Path) -> Iterator[DataFolder]:
 
 
 def test_kill_9_with_a_position_open_is_followed_by_a_start_that_reconciles_and_closes_it(folder: DataFolder) -> None:
-    manager = ServiceManager(UNIT, lambda: Supervisor(folder.root, **DAY))
+    days = iter((DAY, DAY | LEAVES_SOON))
+    manager = ServiceManager(UNIT, lambda: Supervisor(folder.root, **next(days)))
     manager.run(1).wait_for("Filled: BUY", 300)  # a busy machine may need a second entry
     folder.kill_file.write_text("1")  # and could come to another one before the stop
     held = LedgerReader(folder.ledgers, "paper").held()

@@ -22,7 +22,7 @@ from tests.testkit.paths import ROOT
 pytestmark = pytest.mark.slow
 FEW = {
     "tickers": ["SPX", "SPY"], "lanes": {"gexwatch": ["SPX"], "advisor": []}, "warehouse": {"chain_every_ms": 5_000},
-    "demo": {"start_clock": "09:29:00"},
+    "demo": {"session": "2026-11-27", "start_clock": "09:29:00"},  # a half day: the backtest goes on to its close
 }  # fmt: skip
 
 

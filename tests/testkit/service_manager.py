@@ -45,10 +45,10 @@ class ServiceManager:
     def run(self, n: int) -> Supervisor:
         """Wait for the n-th start, from 1."""
         with self._news:
-            assert self._news.wait_for(lambda: len(self.runs) >= n, 60)
+            assert self._news.wait_for(lambda: len(self.runs) >= n, 180)
         return self.runs[n - 1]
 
     def ended(self) -> bool:
         """Wait until it does not start again."""
-        self._thread.join(60)
+        self._thread.join(180)
         return not self._thread.is_alive()

@@ -32,7 +32,7 @@ class Webhooks:
             found.append(said.get("message") or said.get("text") or said.get("content") or embeds[0].get("description"))
         return found
 
-    def wait_for(self, count: int, timeout_s: float = 60.0) -> bool:
+    def wait_for(self, count: int, timeout_s: float = 180.0) -> bool:
         """Wait until so many requests have come."""
         with self._news:
             return self._news.wait_for(lambda: len(self.asked) >= count, timeout_s)

@@ -21,8 +21,8 @@ from tests.testkit.web_child import Desk, serving, shown
 from web.stream import EventResponse
 
 STUCK, LIVE = 30, 5
-ROUNDS = 20  # a frame of alarms is told once in a second or two
-TEXT = 8_000  # 50 alarms of this length in each frame: 20 frames that nobody takes would be 240 MB
+ROUNDS = 10  # a frame of alarms is told once in a second or two
+TEXT = 16_000  # 50 alarms of this length in each frame: 10 frames that nobody takes would be 240 MB
 GROWTH_MAX_MB = 60
 
 

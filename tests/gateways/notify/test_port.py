@@ -53,7 +53,7 @@ class Alarms:
 
     def wait_for(self, words: str) -> bool:
         with self._news:
-            return self._news.wait_for(lambda: any(words in text for _, _, text in self.told), 60.0)
+            return self._news.wait_for(lambda: any(words in text for _, _, text in self.told), 180.0)
 
 
 @contextmanager
@@ -297,6 +297,6 @@ def test_the_heartbeat_stops_when_the_supervisor_does_no_work(
 
     given = load_settings(overrides={"notify": {"heartbeat_every_ms": 50}}).notify
     with port(tmp_path, given, is_alive=is_alive):
-        assert stopped.wait(60.0)
+        assert stopped.wait(180.0)
         assert server.wait_for(2)
     assert [path for path, _ in server.asked] == ["/beat", "/beat"]
