@@ -67,7 +67,7 @@ def stepped_day(
 
     With `rolls` the market goes on with the next session after the night, for as long as it is run. With
     `tells_context` risk hears what the minute bars stored in the folder say together, those of sessions before too.
-    Where nobody will query its rows, `shows` is False: a third of its time goes into files for that.
+    Where nobody will query its rows, `shows` is False: a quarter of its time goes into files for that.
     """
     demo, desk = settings.demo, settings.desk
     clock = clock or start_of(settings)
