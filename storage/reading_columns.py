@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from domain.features.frames import COLUMNS, PRICES, session_columns
-from domain.features.measures import MEASURES, with_measures
+from domain.features.measures import MEASURES, Floats, with_measures
 from domain.instants import BUCKET_NS
 from domain.session.calendar import TradingDay
 from domain.signals.columns import TickerDay
@@ -22,33 +23,62 @@ from storage.series_reader import SeriesReader
 from storage.series_rows import READINGS
 from storage.warehouse_reader import WarehouseReader
 
+Mask = NDArray[np.bool_]
 
-def stored_days(reader: SeriesReader, day: TradingDay) -> dict[str, TickerDay]:
-    """Return the readings of a session that `series` has stored, by ticker, ascending."""
-    table = reader.day(READINGS, day.session).select(["ticker", "bucket_utc", "snapshot"])
+
+class StoredReadings(NamedTuple):
+    """A session's stored readings: of which bucket each ticker has one, its measures, and what it lacked.
+
+    `values` (tickers, measures, buckets), NaN = missing; `is_read` and `is_measured` (tickers, buckets): there is one,
+    and not of a version without today's measures; `is_missing` (tickers, categories, buckets): it had no such row.
+    """
+
+    values: Floats
+    is_read: Mask
+    is_measured: Mask
+    is_missing: Mask
+
+
+def stored_readings(
+    reader: SeriesReader, day: TradingDay, tickers: Sequence[str], categories: Sequence[str] = ()
+) -> StoredReadings:
+    """Return the readings of a session that `series` has stored of these tickers; of others nothing is said."""
+    table = reader.day(READINGS, day.session, ("ticker", "bucket_utc", "snapshot", "missing"))
     at = (table["bucket_utc"].to_numpy() - day.open_utc) // BUCKET_NS
-    told = table["snapshot"].is_valid().to_numpy() & (at >= 0) & (at < day.buckets)
-    names = table["ticker"].to_numpy()
-    return {
-        ticker: _columns(ticker, day, table["snapshot"].filter(pa.array(mask)).combine_chunks(), at[mask])
-        for ticker in sorted(set(names[told].tolist()))
-        for mask in (told & (names == ticker),)
-    }
-
-
-def _columns(ticker: str, day: TradingDay, snapshots: pa.Array, at: NDArray[np.int64]) -> TickerDay:
-    values = np.full((len(COLUMNS), day.buckets), np.nan)
+    of = pc.index_in(table["ticker"], pa.array(tickers, pa.string())).fill_null(-1).to_numpy()
+    is_told = table["snapshot"].is_valid().to_numpy() & (at >= 0) & (at < day.buckets) & (of >= 0)
+    table, at, of = table.filter(pa.array(is_told)), at[is_told], of[is_told]
+    values = np.full((len(tickers), len(COLUMNS), day.buckets), np.nan)
+    is_read, is_measured = np.zeros((2, len(tickers), day.buckets), np.bool_)
+    is_missing = np.zeros((len(tickers), len(categories), day.buckets), np.bool_)
+    is_read[of, at] = True
+    snapshots = table["snapshot"].combine_chunks()
     for n, name in enumerate(PRICES):
-        values[n, at] = pc.struct_field(snapshots, name).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        values[of, n, at] = pc.struct_field(snapshots, name).cast(pa.float64()).to_numpy(zero_copy_only=False)
     measures = pc.struct_field(snapshots, "measures")
     is_whole = pc.fill_null(pc.equal(pc.list_value_length(measures), len(MEASURES)), False).to_numpy(
         zero_copy_only=False
     )  # fmt: skip
+    is_measured[of[is_whole], at[is_whole]] = True
     known = pc.list_flatten(measures.filter(pa.array(is_whole))).to_numpy(zero_copy_only=False)
-    values[len(PRICES) :, at[is_whole]] = known.reshape(-1, len(MEASURES)).T
-    is_read = np.zeros(day.buckets, np.bool_)
-    is_read[at] = True
-    return TickerDay(ticker, day, values, is_read)
+    values[of[is_whole], len(PRICES) :, at[is_whole]] = known.reshape(-1, len(MEASURES))
+    lacked = table["missing"].combine_chunks()
+    category = pc.index_in(pc.list_flatten(lacked), pa.array(categories, pa.string())).fill_null(-1).to_numpy()
+    row = pc.list_parent_indices(lacked).to_numpy()
+    row, category = row[category >= 0], category[category >= 0]
+    is_missing[of[row], category, at[row]] = True
+    return StoredReadings(values, is_read, is_measured, is_missing)
+
+
+def stored_days(reader: SeriesReader, day: TradingDay) -> dict[str, TickerDay]:
+    """Return the readings of a session that `series` has stored, by ticker, ascending."""
+    tickers = sorted(set(reader.day(READINGS, day.session, ("ticker",))["ticker"].to_pylist()))
+    found = stored_readings(reader, day, tickers)
+    return {
+        ticker: TickerDay(ticker, day, found.values[n], found.is_read[n])
+        for n, ticker in enumerate(tickers)
+        if found.is_read[n].any()
+    }
 
 
 def days_of_rows(reader: WarehouseReader, day: TradingDay, tickers: Iterable[str]) -> dict[str, TickerDay]:

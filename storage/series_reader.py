@@ -28,7 +28,7 @@ class SeriesReader:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._kept: dict[Path, tuple[tuple[int, int], pa.Table]] = {}
+        self._kept: dict[tuple[Path, tuple[str, ...]], tuple[tuple[int, int], pa.Table]] = {}
         self.damaged: dict[Path, str] = {}  # what was left out so far, and why
 
     def sessions(self) -> tuple[date, ...]:
@@ -50,25 +50,29 @@ class SeriesReader:
             pieces += [with_session(table, session) for table in tables if table is not None]
         return pa.concat_tables(pieces)
 
-    def day(self, kind: str, session: date) -> pa.Table:
-        """Return a day's lines of a kind, each once."""
-        folder, how = self._root / session.isoformat(), KINDS[kind]
+    def day(self, kind: str, session: date, names: Iterable[str] = ()) -> pa.Table:
+        """Return a day's lines of a kind, each once; with `names` these columns alone, and no others are read."""
+        folder, how, wanted = self._root / session.isoformat(), KINDS[kind], tuple(names)
+        if wanted:
+            fields = [field for field in how.schema if field.name in {*wanted, *how.key}]
+            how = Kind(how.line, pa.schema(fields), how.key)
         schema: pa.Schema = how.schema
         # The lines first: they are deleted only once the file that replaces them has its name.
         lines = self._read(folder / f"{kind}{LINES}", schema, how)
         sealed = self._read(folder / f"{kind}{SEALED}", schema)
-        found = [table for table in (sealed, lines) if table is not None]
-        own = pa.concat_tables([schema.empty_table(), *found])
+        both = [table for table in (sealed, lines) if table is not None]
+        own = pa.concat_tables([schema.empty_table(), *both])
         imported = (self._read(path, schema) for path in sorted(folder.glob(f"{kind}-*{SEALED}")))
-        whole = distinct(own, how.key) if len(found) > 1 else own
-        return pa.concat_tables([whole, *(table for table in imported if table is not None)])
+        whole = distinct(own, how.key) if len(both) > 1 else own
+        found = pa.concat_tables([whole, *(table for table in imported if table is not None)])
+        return found.select(wanted) if wanted else found
 
     def _read(self, path: Path, schema: pa.Schema, lines: Kind | None = None) -> pa.Table | None:
         """Return a file's rows in these columns, `lines` where it has lines; `None` where there is no such file."""
         try:
             found = path.stat()
-            stamp = found.st_size, found.st_mtime_ns
-            known = self._kept.get(path)
+            stamp, key = (found.st_size, found.st_mtime_ns), (path, tuple(schema.names))
+            known = self._kept.get(key)
             if known is not None and known[0] == stamp:
                 return known[1]
             table = _sealed(path, schema) if lines is None else parsed(path.read_bytes(), lines)
@@ -79,7 +83,7 @@ class SeriesReader:
                 raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
             self.damaged[path] = (str(error).strip().splitlines() or [type(error).__name__])[0]
             table = schema.empty_table()
-        self._kept[path] = stamp, table
+        self._kept[key] = stamp, table
         return table
 
 
@@ -123,9 +127,11 @@ def _readable(data: bytes, how: Kind) -> Iterable[dict[str, Any]]:
 
 def _sealed(path: Path, schema: pa.Schema) -> pa.Table:
     """Read a Parquet file by the names of its columns; one that it has not is `NULL` (it is of an older version)."""
-    found = pq.ParquetFile(path).read(use_threads=False)
+    file = pq.ParquetFile(path)
+    there = set(file.schema_arrow.names)
+    found = file.read([field.name for field in schema if field.name in there], use_threads=False)
     columns = [
-        found[field.name].cast(field.type) if field.name in found.column_names else pa.nulls(found.num_rows, field.type)
+        found[field.name].cast(field.type) if field.name in there else pa.nulls(found.num_rows, field.type)
         for field in schema
     ]
     return pa.table(columns, schema=schema)

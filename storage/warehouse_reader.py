@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 
 from domain.instants import BUCKET_NS, session_of, to_datetime
 from domain.options.profile import SCALARS, VALUE_COLUMNS, Row, Rows, Shape, shape_of
+from domain.session.calendar import TradingDay
 from domain.units import Utc
 from storage import bucket_file, latest, manifest
 from storage.bucket_columns import list_columns
+from storage.delivered import Delivered, delivered
 from storage.latest import LAST_BUCKET
 from storage.manifest import IMPORT_STORE_N, Bucket, Gap, Manifest, Part
 from storage.scales import in_units, sql_in_units
@@ -84,6 +86,14 @@ class WarehouseReader:
     def gaps(self, session: date) -> tuple[Gap, ...]:
         """Return the session's gaps: intervals in which a group was expected and silent."""
         return self.manifest(session).gaps
+
+    def delivered(self, day: TradingDay, tickers: Sequence[str], by_hub: Mapping[str, Sequence[str]]) -> Delivered:
+        """Return of which buckets there are rows of these tickers and of each hub's categories.
+
+        Raises:
+            WarehouseRefusedError: the manifest is unreadable or of a newer version.
+        """
+        return delivered(self._root, self.manifest(day.session), day, tickers, by_hub)
 
     def read_bucket(self, session: date, hub: str, bucket_utc: Utc, content_hash: str | None = None) -> Rows | None:
         """Return a stored bucket; `None` where there is none (with `content_hash`: none with that hash).

@@ -158,5 +158,5 @@ class HeardHub(RecordedHub):
             super()._take(command)
 
     def _hear(self, sealed: market.BucketSealed) -> None:
-        rows = self._rows(sealed.bucket_utc, sealed.absent)
+        rows = self.stored.of(sealed.bucket_utc, sealed.absent)
         self._tell(msgspec.structs.replace(sealed, rows=rows, late=()))

@@ -7,7 +7,7 @@ neither could do anything are passed over, which changes nothing else (a test ho
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from functools import partial
 from typing import Any, Final, cast
@@ -161,11 +161,10 @@ class RecordedQuotes(StepsWhenDue[QuotesCommand], InProcessQuotes):
         if not self._is_up:
             return
         self._market_now()
-        spots = (self._recorded.price(ticker) for ticker in sorted(self._tickers))
         self._tell(
             market.QuotesArrived(
                 session_epoch=self._epoch, quotes=self._recorded.quotes(sorted(con_ids)),
-                spots=tuple(spot for spot in spots if spot is not None),
+                spots=self._recorded.spots(sorted(self._tickers)),
             )
         )  # fmt: skip
 
@@ -178,43 +177,22 @@ class DamagedBucket(msgspec.Struct, frozen=True):
     why: str
 
 
-class RecordedHub(InProcessPort[HubCommand]):
-    """One hub: each bucket as the warehouse has it, of the tickers and categories that are asked for."""
+class RecordedRows:
+    """The rows of one hub as the warehouse has them, of the tickers and categories that are asked for."""
 
     def __init__(
-        self, owner: str, runtime: SteppedRuntime, recorded: RecordedMarket, reader: WarehouseReader, session: date,
-        keys: tuple[tuple[str, str], ...],
-    ) -> None:  # fmt: skip
-        super().__init__(owner, runtime, as_market(recorded))
-        self.hub = owner.partition(":")[2]
+        self, reader: WarehouseReader, session: date, hub: str, tickers: Sequence[str], categories: Sequence[str]
+    ) -> None:
+        self.hub = hub
+        self.categories = categories
+        self.keys = tuple((ticker, category) for ticker in tickers for category in categories)
         self._reader = reader
         self._session = session
-        self._keys = keys
         self.rows_n = 0
-        self.buckets: list[Utc] = []  # of which rows were told
+        self.buckets: list[Utc] = []  # of which there were rows
         self.damaged: list[DamagedBucket] = []
 
-    def _take(self, command: HubCommand) -> None:
-        match command:
-            case market.DialHub():
-                self._tell(market.HubUp(hub=self.hub, feed_epoch=command.feed_epoch, recovered=False))
-            case market.SealBucket():
-                self._seal(command.bucket_utc)
-            case market.CoverHub() | market.FollowCategories():
-                pass  # what was recorded is all there is
-
-    def _seal(self, bucket_utc: Utc) -> None:
-        rows = self._rows(bucket_utc)
-        present = {_key(row) for row in rows.rows}
-        self._tell(
-            market.BucketSealed(
-                hub=self.hub, bucket_utc=bucket_utc, rows=rows,
-                absent=tuple(key for key in self._keys if key not in present),
-                counts=market.FrameCounts(accepted=len(rows.rows)), why_absent="not recorded",
-            )
-        )  # fmt: skip
-
-    def _rows(self, bucket_utc: Utc, absent: Collection[tuple[str, str]] = ()) -> Rows:
+    def of(self, bucket_utc: Utc, absent: Collection[tuple[str, str]] = ()) -> Rows:
         """Return what is stored of a bucket and wanted, without the pairs that were absent; count it."""
         ref = f"{self.hub}/{bucket_utc}"
         try:
@@ -227,18 +205,51 @@ class RecordedHub(InProcessPort[HubCommand]):
         stored = () if found is None else found.rows
         live = set(map(_key, stored))
         every = (*stored, *(row for row in imported if _key(row) not in live))
-        wanted = set(self._keys).difference(absent)
+        wanted = set(self.keys).difference(absent)
         rows = tuple(row for row in every if _key(row) in wanted)
-        self.rows_n += len(rows)
-        if rows:
-            self.buckets.append(bucket_utc)
+        self.count(bucket_utc, len(rows))
         is_as_stored = len(rows) == len(every) == len(stored)
         return Rows(ref, rows, found.content_hash if found is not None and is_as_stored else None)
 
+    def count(self, bucket_utc: Utc, rows_n: int) -> None:
+        """Count rows of a bucket."""
+        self.rows_n += rows_n
+        if rows_n:
+            self.buckets.append(bucket_utc)
+
     def _left_out(self, bucket_utc: Utc, ref: str, why: str) -> Rows:
-        tickers = tuple(dict.fromkeys(ticker for ticker, _ in self._keys))
+        tickers = tuple(dict.fromkeys(ticker for ticker, _ in self.keys))
         self.damaged.append(DamagedBucket(bucket_utc, tickers, why))
         return Rows(ref, ())
+
+
+class RecordedHub(InProcessPort[HubCommand]):
+    """One hub: each bucket as the warehouse has it."""
+
+    def __init__(self, owner: str, runtime: SteppedRuntime, recorded: RecordedMarket, stored: RecordedRows) -> None:
+        super().__init__(owner, runtime, as_market(recorded))
+        self.stored = stored
+
+    def _take(self, command: HubCommand) -> None:
+        hub = self.stored.hub
+        match command:
+            case market.DialHub():
+                self._tell(market.HubUp(hub=hub, feed_epoch=command.feed_epoch, recovered=False))
+            case market.SealBucket():
+                self._seal(command.bucket_utc)
+            case market.CoverHub() | market.FollowCategories():
+                pass  # what was recorded is all there is
+
+    def _seal(self, bucket_utc: Utc) -> None:
+        rows = self.stored.of(bucket_utc)
+        present = {_key(row) for row in rows.rows}
+        self._tell(
+            market.BucketSealed(
+                hub=self.stored.hub, bucket_utc=bucket_utc, rows=rows,
+                absent=tuple(key for key in self.stored.keys if key not in present),
+                counts=market.FrameCounts(accepted=len(rows.rows)), why_absent="not recorded",
+            )
+        )  # fmt: skip
 
 
 def _key(row: Row) -> tuple[str, str]:

@@ -37,11 +37,12 @@ from simulation.backtest.model import FillModel
 from simulation.backtest.ports import (
     DamagedBucket,
     RecordedBroker,
-    RecordedHub,
     RecordedQuotes,
+    RecordedRows,
     StoredAlready,
     as_market,
 )
+from simulation.backtest.readings import DayReadings, RecordedReadings, measured, without_feed
 from simulation.backtest.recorded import RecordedDay, load
 from simulation.backtest.recorded_fills import RecordedFills, RecordedFillsBroker, RecordedFillsExchange
 from simulation.inprocess.market import InProcessFeed
@@ -56,11 +57,13 @@ from storage.shared_ledger import SharedLedger, start_run
 from storage.sqlite_file import LedgerRefusedError
 from storage.warehouse_reader import WarehouseReader
 from supervision.collecting import collected_seldom
+from supervision.spec import Tree
 from supervision.stepped import SteppedRuntime, VirtualClock
 from supervision.trace import NoTrace
 
 BEFORE_OPEN_NS: Final = 10 * MINUTE
 AFTER_NS: Final = 60 * SECOND  # behind the settlement routine
+_DAY_MS: Final = 24 * 60 * MINUTE // MS
 
 Promotions = Mapping[str, tuple[str, ...]]  # by source, each as KIND-version
 
@@ -69,6 +72,17 @@ def on_paper(settings: Settings) -> Settings:
     """Return the settings with the simulated paper account, whatever the port and the money of a desk are."""
     broker = replace(settings.broker, paper_port=PAPER.port)
     return settings.model_copy(update={"broker": broker, "trading_mode": "paper"})
+
+
+def in_vain_no_more(settings: Settings) -> Settings:
+    """Return the settings without what comes to nothing on a recorded day, and decides nothing.
+
+    Nobody keeps what is told for keeping, a chain of which nothing was recorded never will be listed, and a link that
+    is dialled comes up.
+    """
+    warehouse = replace(settings.warehouse, quotes_every_ms=_DAY_MS, chain_every_ms=_DAY_MS)
+    connection = replace(settings.connection, retry_slow_ms=_DAY_MS)
+    return settings.model_copy(update={"warehouse": warehouse, "connection": connection})
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +113,7 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     what was not recorded for ten minutes or more; `unpriced` are positions that expired without a fresh price of their
     underlying: booked as worthless, while NAV has them at its last price; `killed` says why kill levels were raised,
     each level once, the first ones first; `damaged_buckets` are the hubs' alone, each; `apart_s` are the seconds
-    between two recorded quotes of a contract, by the median (0: there are none).
+    between two recorded quotes of a contract, by the median (0: there are none); `messages` is how many were handled.
     """
 
     session: date
@@ -121,6 +135,7 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     killed: tuple[tuple[int, str], ...] = ()
     lacking: tuple[str, ...] = ()
     damaged_buckets: tuple[DamagedBucket, ...] = ()
+    messages: int = 0
 
     @property
     def why_no_entry(self) -> str | None:
@@ -161,7 +176,7 @@ class Backtest:
         nav_cents: Cents, folder: Path, fills: RecordedFills | None = None,
         load_day: Callable[[Path, date], RecordedDay] = load, heard: Iterable[Heard] | None = None,
     ) -> None:  # fmt: skip
-        self._settings = on_paper(settings)
+        self._settings = in_vain_no_more(on_paper(settings))
         self._fills = fills
         self._heard = heard
         self._load = load_day
@@ -198,11 +213,20 @@ class Backtest:
         run_n = start_run(self._folder, (desk,), clock.now_utc())
         for source, kinds in sorted(self._promotions.items()):
             promote(self._folder, kinds, source, "settings", "as the backtest was told", clock.now_utc())
-        hubs: list[RecordedHub] = []
+        warehouse = WarehouseReader(self._warehouse, is_past=True)
+        hubs = tuple(
+            RecordedRows(warehouse, session, hub, settings.tickers, categories)
+            for hub, categories in settings.feed.by_hub.items()
+        )
         allowed, together = settings.broker.foreign_allowed, Together()
         shared = SharedLedger(self._folder, (desk,), is_durable=False, together=together)
         own = DeskLedger(self._folder, desk, run_n, is_durable=False, foreign_allowed=allowed, together=together)
-        runtime = self._runtime(clock, run_n, Stores(shared, own, StoredAlready()), recorded, market, exchange, hubs)
+        readings = None
+        if self._heard is None:
+            stored = measured(SeriesReader(self._series), warehouse, hours, settings.tickers, hubs)
+            readings = DayReadings(stored, hours)
+        stores = Stores(shared, own, StoredAlready())
+        runtime = self._runtime(clock, run_n, stores, recorded, market, exchange, hubs, readings)
         runtime.start_tree()
         for told in derived_told(SeriesReader(self._series), session):
             runtime.call_at(told.told_utc, partial(self._tell_derived, runtime, session, told))
@@ -213,7 +237,7 @@ class Backtest:
         if outage is not None:
             raise LedgerRefusedError(f"The backtest of {session} came to nothing. {outage.why}")
         self._nav_cents = exchange.account_values()["NetLiquidation"]
-        return self._day(hours, recorded, exchange, hubs, crashed)
+        return self._day(hours, recorded, exchange, hubs, crashed, runtime.steps)
 
     def _tell_derived(self, runtime: SteppedRuntime, session: date, told: Told) -> None:
         """Tell the lanes what they were told of derived series."""
@@ -226,38 +250,40 @@ class Backtest:
 
     def _runtime(
         self, clock: VirtualClock, run_n: int, stores: Stores, recorded: RecordedDay, market: RecordedMarket,
-        exchange: BacktestExchange, hubs: list[RecordedHub],
+        exchange: BacktestExchange, hubs: Sequence[RecordedRows], readings: DayReadings | None,
     ) -> SteppedRuntime:  # fmt: skip
         settings, desk = self._settings, self._settings.desk
-        reader = WarehouseReader(self._warehouse, is_past=True)
         shown = as_market(market)
 
         def make_ports(runtime: SteppedRuntime) -> Iterable[Port]:
             orders, quotes = (f"ibkr:{desk}", runtime, market), (f"quotes:{desk}", runtime, market)
-            hearing = None if self._heard is None else Hearing(runtime, self._heard)
-            for hub, categories in settings.feed.by_hub.items():
-                keys = tuple((ticker, category) for ticker in settings.tickers for category in categories)
-                of_hub = (f"hub:{hub}", runtime, market, reader, recorded.session, keys)
-                hubs.append(RecordedHub(*of_hub) if hearing is None else HeardHub(*of_hub).listen(hearing))
-            return (
+            yield (
                 RecordedFillsBroker(*orders, exchange) if isinstance(exchange, RecordedFillsExchange)
-                else RecordedBroker(*orders, exchange),
-                RecordedQuotes(*quotes, recorded) if hearing is None else HeardQuotes(*quotes, hearing),
-                InProcessFeed("feed", runtime, shown, tuple(settings.feed.by_hub)),
-                *hubs,
+                else RecordedBroker(*orders, exchange)
             )  # fmt: skip
+            if readings is not None:
+                yield RecordedQuotes(*quotes, recorded)
+                yield RecordedReadings(runtime, market, readings)
+                return
+            hearing = Hearing(runtime, self._heard or ())
+            yield HeardQuotes(*quotes, hearing)
+            yield InProcessFeed("feed", runtime, shown, tuple(settings.feed.by_hub))
+            for rows in hubs:
+                yield HeardHub(f"hub:{rows.hub}", runtime, market, rows).listen(hearing)
 
-        return assemble(
-            settings, stores, lambda tree: SteppedRuntime(tree, clock, run_n, NoTrace(clock)), make_ports
-        ).runtime
+        def make_runtime(tree: Tree) -> SteppedRuntime:
+            return SteppedRuntime(tree if readings is None else without_feed(tree), clock, run_n, NoTrace(clock))
+
+        return assemble(settings, stores, make_runtime, make_ports).runtime
 
     def _day(
         self,
         hours: TradingDay,
         recorded: RecordedDay,
         exchange: BacktestExchange,
-        hubs: list[RecordedHub],
+        hubs: Sequence[RecordedRows],
         crashed: tuple[str, ...],
+        messages: int,
     ) -> Day:
         session, ledger = recorded.session, LedgerReader(self._folder, self._settings.desk)
         attempts, alerts, closed = ledger.attempts(session), ledger.alerts(session), ledger.trades(session)
@@ -278,7 +304,8 @@ class Backtest:
             damaged_buckets=tuple(bucket for hub in hubs for bucket in hub.damaged),
             unpriced=sum(row["end"] == EndReason.EXPIRED_UNPRICED for row in closed),
             apart_s=_apart_s(recorded), killed=_killed(ledger.kills(), session),
-            lacking=holes_of(recorded, {hub.hub: hub.buckets for hub in hubs}, hours),
+            lacking=holes_of(recorded, {rows.hub: rows.buckets for rows in hubs}, hours),
+            messages=messages,
         )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from messages.base import Message
 from messages.envelope import Envelope, encode
 from simulation.backtest.heard import Heard, HeardHub, HeardQuotes, Hearing, heard_in
 from simulation.backtest.model import FillModel
+from simulation.backtest.ports import RecordedRows
 from simulation.backtest.recorded_fills import Fill, Filled, RecordedFillsBroker, RecordedFillsExchange
 from simulation.broker.orders import Order
 from simulation.inprocess.port import LINK_NS
@@ -117,7 +118,8 @@ class OneBucket(msgspec.Struct):
 
 
 def test_a_bucket_is_sealed_when_it_was_with_the_rows_that_were_there_then() -> None:
-    keys = tuple(("SPX", category) for category in ("classic_gex_full", "classic_gex_zero"))
+    categories = ("classic_gex_full", "classic_gex_zero")
+    keys = tuple(("SPX", category) for category in categories)
     rows = tuple(row(*key, at(0)) for key in keys)
     sealed = market.BucketSealed(
         hub="classic", bucket_utc=at(0), rows=Rows("classic/0", ()), absent=keys[1:],
@@ -125,7 +127,8 @@ def test_a_bucket_is_sealed_when_it_was_with_the_rows_that_were_there_then() -> 
     )  # fmt: skip
     world = World([(at(32.5), HUB, sealed)])
     reader = cast(WarehouseReader, OneBucket(rows))
-    hub = HeardHub(HUB, world.runtime, market_of([]), reader, SESSION, keys).listen(world.hearing)
+    stored = RecordedRows(reader, SESSION, "classic", ["SPX"], categories)
+    hub = HeardHub(HUB, world.runtime, market_of([]), stored).listen(world.hearing)
     hub.post(market.SealBucket(bucket_utc=at(0)))
     assert world.run(32) == []
     ((when, told),) = world.run(40)
