@@ -5,12 +5,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import date
+from typing import Final
 
 from domain.instants import MS, session_of
 from domain.instruments import Contract, DataType, Greeks, Quote, Spot
 from domain.session.calendar import TradingDay
 from domain.units import Ticks, Utc
-from simulation.backtest.recorded import DATA_TYPES, UNDERLYING_FROM, RecordedDay
+from simulation.backtest.recorded import DATA_TYPES, UNDERLYING_FROM, Prices, RecordedDay
+
+_NO_PRICES: Final[Prices] = ([], [])
 
 
 class RecordedMarket:
@@ -32,6 +35,7 @@ class RecordedMarket:
         self._contracts = {contract.con_id: contract for contract in day.contracts}
         self._ticker_of = {contract.con_id: contract.ticker for contract in day.contracts}
         self._prices_now: dict[str, Spot | None] = {}  # of this instant, as they are asked for
+        self._price_places: dict[str, int] = {}  # of the last ones known; the clock never goes back
         self._by_ticker: dict[str, tuple[Contract, ...]] = {}
         for contract in day.contracts:
             self._by_ticker[contract.ticker] = (*self._by_ticker.get(contract.ticker, ()), contract)
@@ -73,8 +77,7 @@ class RecordedMarket:
     def quotes(self, con_ids: Iterable[int]) -> tuple[Quote, ...]:
         """Return `quote` of each contract that has one: tens of thousands of them are what a day costs."""
         now, stale_ns, columns, ticker_of = self.now_utc, self._stale_ns, self._day.columns, self._ticker_of
-        prices = {ticker: self.price(ticker) for ticker in self._by_ticker}
-        spots = {ticker: None if spot is None else spot.price_ticks for ticker, spot in prices.items()}
+        spots: dict[str, Ticks | None] = {}
         found = []
         for con_id in con_ids:
             column = columns.get(con_id)
@@ -83,7 +86,11 @@ class RecordedMarket:
                 continue
             tick_utc, bid, ask = column.quote_utc[at], column.bid[at], column.ask[at]
             ivs, deltas, gammas, thetas, vegas = column.greeks
-            iv, delta, spot_ticks, greeks = ivs[at], deltas[at], spots[ticker_of[con_id]], None
+            iv, delta, ticker, greeks = ivs[at], deltas[at], ticker_of[con_id], None
+            if ticker not in spots:
+                price = self.price(ticker)
+                spots[ticker] = None if price is None else price.price_ticks
+            spot_ticks = spots[ticker]
             if spot_ticks is not None and iv == iv and delta == delta:  # noqa: PLR0124 - NaN is missing
                 greeks = Greeks(iv, delta, gammas[at], thetas[at], vegas[at], spot_ticks, now)
             found.append(
@@ -113,6 +120,24 @@ class RecordedMarket:
             at = bisect_right(instants, self.now_utc) - 1
             known[ticker] = None if at < 0 else Spot(ticker, Ticks(prices[at]), self._shown_utc(instants[at]))
         return known[ticker]
+
+    def spots(self, tickers: Iterable[str]) -> tuple[Spot, ...]:
+        """Return `price` of each underlying that has one: hundreds of thousands of them are a day of many tickers."""
+        now, stale_ns, found = self.now_utc, self._stale_ns, list[Spot]()
+        known, places = self._prices_now, self._price_places
+        for ticker in tickers:
+            instants, prices = self._day.prices.get(ticker, _NO_PRICES)
+            at = places.get(ticker, -1)
+            last = len(instants) - 1
+            while at < last and instants[at + 1] <= now:
+                at += 1
+            if at >= 0:
+                places[ticker] = at
+                tick_utc = instants[at]
+                spot = Spot(ticker, Ticks(prices[at]), now if now - tick_utc <= stale_ns else Utc(tick_utc))
+                known[ticker] = spot
+                found.append(spot)
+        return tuple(found)
 
     def spot(self, ticker: str) -> Spot:
         """Return the last price known of an underlying.

@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 from array import array
 from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +25,7 @@ from storage.warehouse_reader import WarehouseReader
 Longs = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Prices = tuple[list[int], list[int]]  # instants, and prices in ticks
+K = TypeVar("K")
 
 NAMED_FROM: Final = 2_000_000_000  # ids of contracts that were imported without one
 UNDERLYING_FROM: Final = 1_990_000_000
@@ -88,14 +88,25 @@ class RecordedDay:
 
     def looks(self) -> list[tuple[int, list[int], list[str]]]:
         """Return by instant, ascending, which contracts were quoted and which tickers were priced."""
-        quoted, priced = defaultdict[int, list[int]](list), defaultdict[int, list[str]](list)
-        for con_id, column in self.columns.items():
-            for quoted_utc in column.at_utc:
-                quoted[quoted_utc].append(con_id)
-        for ticker, (instants, _) in self.prices.items():
-            for priced_utc in instants:
-                priced[priced_utc].append(ticker)
+        quoted = _by_instant({con_id: column.at_utc for con_id, column in self.columns.items()})
+        priced = _by_instant({ticker: instants for ticker, (instants, _) in self.prices.items()})
         return [(at, quoted.get(at, []), priced.get(at, [])) for at in sorted({*quoted, *priced})]
+
+
+def _by_instant(looks: Mapping[K, Sequence[int]]) -> dict[int, list[K]]:
+    """Return by instant what was looked at then, in the order that it has here."""
+    if not looks:
+        return {}
+    lengths = [len(instants) for instants in looks.values()]
+    at_utc = np.concatenate([np.asarray(instants, np.int64) for instants in looks.values()])
+    order = np.argsort(at_utc, kind="stable")
+    names, places = list(looks), np.repeat(np.arange(len(looks)), lengths)[order].tolist()
+    instants, starts = np.unique(at_utc[order], return_index=True)
+    of_starts = itertools.pairwise([*starts.tolist(), len(places)])
+    return {
+        at: [names[place] for place in places[begin:end]]
+        for at, (begin, end) in zip(instants.tolist(), of_starts, strict=True)
+    }
 
 
 def sessions_of(series: Path, warehouse: Path, first: date, last: date) -> tuple[date, ...]:
