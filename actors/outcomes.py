@@ -7,6 +7,7 @@ the horizon has a gap.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
 from typing import Final, assert_never
@@ -16,7 +17,7 @@ import msgspec
 from config.settings import Settings
 from domain.instants import BUCKET_NS, MINUTE
 from domain.session import calendar
-from domain.signals.alert import Alert
+from domain.signals.alert import Alert, AlertKey
 from domain.signals.outcome import Outcome, OutcomeState, begun, followed
 from domain.units import Ticks, Utc
 from messages import lifecycle, signals
@@ -45,11 +46,17 @@ class CatchUp(msgspec.Struct, frozen=True):
 
 
 class OutcomesState(msgspec.Struct):
-    """The outcomes under way, in the order of their alerts; the spots that are asked for, and those heard meanwhile."""
+    """The outcomes under way by ticker, each ticker's in the order of their alerts; the spots that are asked for, and
+    those heard meanwhile."""
 
-    under_way: tuple[Outcome, ...] = ()
+    by_ticker: Mapping[str, tuple[Outcome, ...]] = {}
     catching_up: tuple[CatchUp, ...] = ()
     heard: tuple[signals.SpotRead, ...] = ()
+
+    @property
+    def under_way(self) -> tuple[Outcome, ...]:
+        """All outcomes under way."""
+        return tuple(outcome for outcomes in self.by_ticker.values() for outcome in outcomes)
 
 
 class OutcomesActor(Actor[OutcomesState, Inbox]):
@@ -88,14 +95,15 @@ class OutcomesActor(Actor[OutcomesState, Inbox]):
     def _follow(self, turn: Turn[OutcomesState], alert: Alert) -> None:
         """Begin an outcome; where readings have passed already, ask for them."""
         state, key = turn.state, alert.key
-        if any(known.alert.key == key for known in state.under_way):
+        known = state.by_ticker.get(key.ticker, ())
+        if any(one.alert.key == key for one in known):
             return
         day = calendar.day(key.session, self._closed_dates)
         outcome = begun(alert, key.bucket_utc if day is None else day.close_utc)
         if outcome.state is not OutcomeState.FOLLOWED:
             record(turn, outcome)
             return
-        state.under_way = (*state.under_way, outcome)
+        state.by_ticker = {**state.by_ticker, key.ticker: (*known, outcome)}
         turn.arm(Timer.OVERDUE, max(outcome.end_utc, turn.now) + OVERDUE_NS, key.alert_id)
         asked = CatchUp(key.ticker, key.session)
         if turn.now >= outcome.seen_utc + BUCKET_NS and asked not in state.catching_up:
@@ -127,27 +135,34 @@ def see(
     turn: Turn[OutcomesState], ticker: str, spots: tuple[tuple[Utc, Ticks | None], ...], session: date | None = None
 ) -> None:
     """Follow the outcomes of a ticker (and session) through spots, and have those recorded that are over."""
-    outcomes: list[Outcome] = []
-    for outcome in turn.state.under_way:
-        key, after = outcome.alert.key, outcome
-        if key.ticker == ticker and session in (None, key.session):
+    known, outcomes = turn.state.by_ticker.get(ticker), list[Outcome]()
+    if known is None:  # by far the most frequent
+        return
+    for outcome in known:
+        after = outcome
+        if session in (None, outcome.alert.key.session):
             for bucket_utc, spot in spots:
                 after = followed(after, bucket_utc, spot)
         outcomes.append(after)
-    settle(turn, outcomes)
+    settle(turn, ticker, outcomes)
 
 
 def give_up(turn: Turn[OutcomesState], alert_id: str) -> None:
     """End an outcome whose last readings never came: one silent reading is bridged, more are a gap."""
-    settle(turn, [
+    ticker = AlertKey.parse(alert_id).ticker
+    settle(turn, ticker, [
         followed(outcome, Utc(outcome.end_utc - BUCKET_NS), None) if outcome.alert.key.alert_id == alert_id else outcome
-        for outcome in turn.state.under_way
+        for outcome in turn.state.by_ticker.get(ticker, ())
     ])  # fmt: skip
 
 
-def settle(turn: Turn[OutcomesState], outcomes: list[Outcome]) -> None:
-    """Keep what is under way, and have recorded what is over."""
-    turn.state.under_way = tuple(one for one in outcomes if one.state is OutcomeState.FOLLOWED)
+def settle(turn: Turn[OutcomesState], ticker: str, outcomes: list[Outcome]) -> None:
+    """Keep what is under way of a ticker, and have recorded what is over."""
+    rest = tuple([one for one in outcomes if one.state is OutcomeState.FOLLOWED])
+    others = turn.state.by_ticker
+    turn.state.by_ticker = (
+        {**others, ticker: rest} if rest else {other: known for other, known in others.items() if other != ticker}
+    )
     for outcome in outcomes:
         if outcome.state is not OutcomeState.FOLLOWED:
             turn.disarm(Timer.OVERDUE, outcome.alert.key.alert_id)

@@ -22,6 +22,7 @@ from domain.units import Ticks, Utc
 
 GAP_READINGS: Final = 2
 PATH_MINUTES: Final = (1, 5, 15, 30, 60)
+_PATH_NS = tuple(minutes * MINUTE for minutes in PATH_MINUTES)
 
 
 class OutcomeState(StrEnum):
@@ -117,6 +118,10 @@ def _moved(outcome: Outcome, at_utc: Utc, spot: Ticks) -> Outcome:
     move = alert.direction * (spot - alert.entry_ticks) / alert.entry_ticks * 1e4
     is_target = alert.direction * (spot - alert.target_ticks) >= 0
     is_stop = alert.direction * (spot - alert.stop_ticks) <= 0
+    path = outcome.path_bps
+    if since_ns in _PATH_NS:
+        at = _PATH_NS.index(since_ns)
+        path = (*path[:at], move, *path[at + 1 :])
     return replace(
         outcome,
         seen_utc=at_utc,
@@ -124,10 +129,7 @@ def _moved(outcome: Outcome, at_utc: Utc, spot: Ticks) -> Outcome:
         mae_bps=max(outcome.mae_bps, -move),
         target_ms=since_ns // MS if is_target and outcome.target_ms is None else outcome.target_ms,
         stop_ms=since_ns // MS if is_stop and outcome.stop_ms is None else outcome.stop_ms,
-        path_bps=tuple(
-            move if minutes * MINUTE == since_ns else known
-            for minutes, known in zip(PATH_MINUTES, outcome.path_bps, strict=True)
-        ),
+        path_bps=path,
     )
 
 
