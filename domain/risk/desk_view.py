@@ -290,11 +290,14 @@ def with_minutes(view: DeskView, spots: tuple[Spot, ...], traded: Collection[str
     """Return the view with a price a minute of each ticker that may be traded."""
     minutes = view.minutes
     for spot in spots:
-        if spot.ticker in traded:
-            known = minutes.get(spot.ticker, _NO_MINUTES)
-            kept = with_price(known, spot, rules)
-            if kept is not known:
-                minutes = {**minutes, spot.ticker: kept}
+        known = minutes.get(spot.ticker)
+        if known is None:
+            if spot.ticker not in traded:
+                continue
+            known = _NO_MINUTES
+        kept = with_price(known, spot, rules)
+        if kept is not known:
+            minutes = {**minutes, spot.ticker: kept}
     return view if minutes is view.minutes else replace(view, minutes=minutes)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from domain.features.context import CONTEXT
 from domain.features.forces import INPUTS, Forces
 from domain.market.derived import PLACES, REGIMES, Regime
-from domain.signals.conditioned import ConditionEvaluator, conditioned
+from domain.signals.conditioned import ConditionEvaluator, conditioned, seen_of
 from domain.signals.evaluator import Evaluated, EvaluatorState, Reading
 from domain.signals.predicates import Condition, ConditionRules, Directions, Seen, fires
 from domain.signals.registry import FEATURES
@@ -46,6 +46,10 @@ class OwnEvaluator(ConditionEvaluator):
     """Judges a condition of one's own; one that fails judges nothing, and says where it failed."""
 
     path: ClassVar[str]
+
+    def direction(self, reading: Reading) -> int:
+        """Return what the condition says of one reading; a person's code is given arrays, as in columns."""
+        return int(type(self).condition(seen_of(reading), self.rules)[0, 0])
 
     def evaluate(self, state: EvaluatorState, reading: Reading) -> Evaluated[EvaluatorState]:
         """Judge one reading."""
