@@ -27,10 +27,10 @@ def sample(wiring: Wiring, turn: Turn[QuotesState]) -> None:
 def read_chains(wiring: Wiring, turn: Turn[QuotesState]) -> None:
     """Publish the quoted band around the money of each ticker whose last one is old enough."""
     state = turn.state
-    due_utc = turn.now - wiring.chain_every_ms * MS
+    due_utc, quoted = turn.now - wiring.chain_every_ms * MS, state.quoted
     for ticker, centre in state.centres.items():
         last_utc = state.chain_read_utc.get(ticker)
-        if last_utc is not None and last_utc > due_utc:
+        if (last_utc is not None and last_utc > due_utc) or ticker not in quoted:
             continue
         chain, spot = state.chains.get(ticker), state.spots.get(ticker)
         if chain is None or spot is None:

@@ -82,10 +82,10 @@ def on_look_due(wiring: Wiring, turn: Turn[QuotesState]) -> None:
 def _read_spreads(turn: Turn[QuotesState]) -> None:
     state = turn.state
     near: list[Quote] = []
-    quote_of, oldest_utc = state.quotes.get, turn.now - QUOTE_AGE_NS
+    quote_of, quoted_tickers, oldest_utc = state.quotes.get, state.quoted, turn.now - QUOTE_AGE_NS
     for ticker, centre in state.centres.items():
         chain = state.chains.get(ticker)
-        if chain is None:
+        if chain is None or ticker not in quoted_tickers:
             continue
         for contract in contract_choice.near(chain, centre, AROUND):
             quote = quote_of(contract.con_id)

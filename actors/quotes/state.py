@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from enum import StrEnum
 
@@ -93,6 +93,13 @@ class QuotesState(msgspec.Struct, kw_only=True):
     def session_epoch(self) -> int:
         """The epoch of the present dial or link."""
         return self.link.session_epoch
+
+    @property
+    def quoted(self) -> Collection[str]:
+        """All tickers of which a contract has a quote, and few that have none."""
+        if self.quotes.keys() <= self.lines.keys():  # a line that was refused is gone before its quote
+            return {contract.ticker for contract in self.lines.values()}
+        return self.chains.keys()
 
     def contract(self, con_id: int) -> Contract | None:
         """Return a contract that is streamed, watched or listed; `None` for any other."""
