@@ -34,6 +34,7 @@ NAMES = (
     "stepped",
     "simulated_days",
     "backtest_days",
+    "system_day",
     "memory",
     "wire",
     "client_faults",

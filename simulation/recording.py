@@ -36,7 +36,7 @@ def record_day(settings: Settings, folder: Path, until_utc: Utc | None = None) -
         day = stepped_day(settings, aside, trace=NoTrace(clock), clock=clock)
         day.run(until_utc)
         day.runtime.close()
-        _seal(aside / "warehouse", session)
+        seal_rows(aside / "warehouse", session)
         series.seal(aside / "series", session)
         for kept in (Path("series", session.isoformat()), Path("warehouse", f"date={session}")):
             shutil.rmtree(folder / kept, ignore_errors=True)
@@ -44,7 +44,7 @@ def record_day(settings: Settings, folder: Path, until_utc: Utc | None = None) -
             (aside / kept).rename(folder / kept)
 
 
-def _seal(root: Path, session: date) -> None:
+def seal_rows(root: Path, session: date) -> None:
     """Seal a day whole: thousands of small files become one a hub and shape."""
     warehouse = Warehouse(root)
     warehouse.open()
