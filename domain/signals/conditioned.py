@@ -6,9 +6,10 @@ which it holds the later one is let go while the cooldown lasts, as `spaced` doe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -35,8 +36,8 @@ class ConditionEvaluator(Evaluator[ConditionRules, EvaluatorState]):
     def __init__(self, rules: ConditionRules) -> None:
         super().__init__(rules)
         self.inputs = inputs_of(type(self).condition, rules)
-        self._features_at = tuple(INDEX[name] for name in self.inputs if name in INDEX)
-        self._context_at = tuple(CONTEXT.index(name) for name in self.inputs if name in CONTEXT)
+        self._of_features = _at([INDEX[name] for name in self.inputs if name in INDEX])
+        self._of_context = _at([CONTEXT.index(name) for name in self.inputs if name in CONTEXT])
         self._is_derived = any(name in PLACES for name in self.inputs)
         own = (field.name for field in fields(rules) if field.name not in _COMMON)
         self.thresholds = tuple((name, float(getattr(rules, name))) for name in own)
@@ -76,7 +77,7 @@ class ConditionEvaluator(Evaluator[ConditionRules, EvaluatorState]):
             or len(context) < len(CONTEXT)
         ):
             return False
-        return None not in [features[at] for at in self._features_at] + [context[at] for at in self._context_at]
+        return None not in self._of_features(features) and None not in self._of_context(context)
 
     def missing(self, reading: Reading) -> list[str]:
         """Return what is asked for and is not there, by name."""
@@ -93,6 +94,11 @@ class ConditionEvaluator(Evaluator[ConditionRules, EvaluatorState]):
             if not is_known:
                 missing.append(name)
         return missing
+
+
+def _at(places: Sequence[int]) -> Callable[[Sequence[float | None]], tuple[float | None, ...]]:
+    """Return what takes the values at these places, as a tuple of one at least where there are any."""
+    return itemgetter(*places, places[0]) if places else lambda _: ()
 
 
 def conditioned(kind: str, condition: Condition, rules_type: type[ConditionRules]) -> type[ConditionEvaluator]:

@@ -35,7 +35,9 @@ class RecordedMarket:
         self._contracts = {contract.con_id: contract for contract in day.contracts}
         self._ticker_of = {contract.con_id: contract.ticker for contract in day.contracts}
         self._prices_now: dict[str, Spot | None] = {}  # of this instant, as they are asked for
-        self._price_places: dict[str, int] = {}  # of the last ones known; the clock never goes back
+        # Which look at a contract, and which price of an underlying, was known last: the clock never goes back.
+        self._quote_places: dict[int, int] = {}
+        self._price_places: dict[str, int] = {}
         self._by_ticker: dict[str, tuple[Contract, ...]] = {}
         for contract in day.contracts:
             self._by_ticker[contract.ticker] = (*self._by_ticker.get(contract.ticker, ()), contract)
@@ -78,12 +80,19 @@ class RecordedMarket:
         """Return `quote` of each contract that has one: tens of thousands of them are what a day costs."""
         now, stale_ns, columns, ticker_of = self.now_utc, self._stale_ns, self._day.columns, self._ticker_of
         spots: dict[str, Ticks | None] = {}
+        places = self._quote_places
         found = []
         for con_id in con_ids:
             column = columns.get(con_id)
-            at = -1 if column is None else bisect_right(column.at_utc, now) - 1
-            if column is None or at < 0:
+            if column is None:
                 continue
+            at, looked_utc = places.get(con_id, -1), column.at_utc
+            last = len(looked_utc) - 1
+            while at < last and looked_utc[at + 1] <= now:
+                at += 1
+            if at < 0:
+                continue
+            places[con_id] = at
             tick_utc, bid, ask = column.quote_utc[at], column.bid[at], column.ask[at]
             ivs, deltas, gammas, thetas, vegas = column.greeks
             iv, delta, ticker, greeks = ivs[at], deltas[at], ticker_of[con_id], None
@@ -116,9 +125,7 @@ class RecordedMarket:
         """Return the last price known of an underlying; `None` before the first."""
         known = self._prices_now
         if ticker not in known:
-            instants, prices = self._day.prices.get(ticker, ([], []))
-            at = bisect_right(instants, self.now_utc) - 1
-            known[ticker] = None if at < 0 else Spot(ticker, Ticks(prices[at]), self._shown_utc(instants[at]))
+            known[ticker] = next(iter(self.spots((ticker,))), None)
         return known[ticker]
 
     def spots(self, tickers: Iterable[str]) -> tuple[Spot, ...]:
@@ -165,6 +172,3 @@ class RecordedMarket:
         instants, prices = self._day.prices.get(ticker, ([], []))
         at = bisect_right(instants, until_utc) - 1
         return None if at < 0 else Ticks(prices[at])
-
-    def _shown_utc(self, tick_utc: int) -> Utc:
-        return self.now_utc if self.now_utc - tick_utc <= self._stale_ns else Utc(tick_utc)

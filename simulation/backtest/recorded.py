@@ -121,7 +121,7 @@ def load(series: Path, session: date) -> RecordedDay:
     Where recorded prices end early, minute bars go on from there: such a day must not settle at its noon.
     """
     reader = SeriesReader(series)
-    table = pa.concat_tables([reader.day(kind, session).select(_WANTED) for kind in (QUOTES, CHAINS)])
+    table = pa.concat_tables([reader.day(kind, session, _WANTED) for kind in (QUOTES, CHAINS)])
     table = table.filter(pc.equal(table["expiry"], session.isoformat()))
     contracts, columns = _columns(table, session)
     prices = _prices(_live(reader.day(UNDERLYINGS, session)), ("at_utc", "price"), 0)

@@ -424,6 +424,16 @@ def test_median_spread_near_the_money_is_read_every_fifteen_seconds_in_regular_h
     assert not h.sleep(60).published(m.SpreadsRead)
 
 
+def test_a_quote_counts_in_the_spreads_until_it_is_old_though_its_line_was_refused_since() -> None:
+    h = History().live()
+    near = [c for c in CHAIN if 599_000 <= c.strike_ticks <= 601_000]
+    h.arrived(*(quote(c, h.now) for c in near))
+    h.feed(m.LinesRefused(session_epoch=h.epoch, con_ids=tuple(h.state.lines), vendor_code=101))
+    assert not h.state.lines
+    assert h.sleep(15.1).published(m.SpreadsRead)[-1].quoted == len(near)
+
+
+
 def test_one_sided_and_crossed_quotes_have_no_spread() -> None:
     one_sided, crossed = quote(ATM, bid=0), quote(ATM, bid=520, ask=510)
     median, quoted = choice.median_spread([one_sided, crossed, quote(ATM)], 1)
