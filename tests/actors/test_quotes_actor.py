@@ -433,7 +433,6 @@ def test_a_quote_counts_in_the_spreads_until_it_is_old_though_its_line_was_refus
     assert h.sleep(15.1).published(m.SpreadsRead)[-1].quoted == len(near)
 
 
-
 def test_one_sided_and_crossed_quotes_have_no_spread() -> None:
     one_sided, crossed = quote(ATM, bid=0), quote(ATM, bid=520, ask=510)
     median, quoted = choice.median_spread([one_sided, crossed, quote(ATM)], 1)
