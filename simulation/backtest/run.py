@@ -74,7 +74,7 @@ def on_paper(settings: Settings) -> Settings:
     return settings.model_copy(update={"broker": broker, "trading_mode": "paper"})
 
 
-def in_vain_no_more(settings: Settings) -> Settings:
+def for_recorded_days(settings: Settings) -> Settings:
     """Return the settings without what comes to nothing on a recorded day, and decides nothing.
 
     Nobody keeps what is told for keeping, a chain of which nothing was recorded never will be listed, and a link that
@@ -176,7 +176,7 @@ class Backtest:
         nav_cents: Cents, folder: Path, fills: RecordedFills | None = None,
         load_day: Callable[[Path, date], RecordedDay] = load, heard: Iterable[Heard] | None = None,
     ) -> None:  # fmt: skip
-        self._settings = in_vain_no_more(on_paper(settings))
+        self._settings = for_recorded_days(on_paper(settings))
         self._fills = fills
         self._heard = heard
         self._load = load_day
