@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 
+import msgspec
 from msgspec.structs import replace
 
 from domain.instants import SECOND, session_of
@@ -18,6 +20,9 @@ from storage import adopted, combo_shares, rows
 from storage.ledger_schema import IS_TRADE, LIVE
 
 Fact = orders.FillRecorded | orders.CommissionRecorded | risk.RaiseKill
+Said = tuple[str, int, int, int]  # of an execution: its id, revision, quantity and price in ticks
+
+_ENCODE = msgspec.json.Encoder().encode
 
 _ESTIMATED = f"end = '{EndReason.BROKER_LIQUIDATION.value}' AND closed_utc IS NOT NULL"  # of a position's row
 
@@ -253,6 +258,21 @@ def forget_foreign(db: sqlite3.Connection, execution: Execution) -> None:
     )
 
 
+def said_before(db: sqlite3.Connection, executions: Iterable[Execution], at_utc: Utc) -> frozenset[Said]:
+    """Return what was kept of these executions before an instant, in one look."""
+    found = db.execute(
+        "SELECT exec_id, revision, qty, price_ticks FROM executions WHERE recorded_utc < ?"
+        " AND exec_id IN (SELECT value FROM json_each(?))",
+        (at_utc, _ENCODE(tuple(execution.exec_id for execution in executions)).decode()),
+    )
+    return frozenset(found)
+
+
+def said(execution: Execution) -> Said:
+    """Return an execution as `said_before` gives it."""
+    return execution.exec_id, execution.revision, execution.qty, execution.price_ticks
+
+
 def is_recorded_before(db: sqlite3.Connection, execution: Execution, at_utc: Utc) -> bool:
     """Return whether an execution was kept before an instant."""
     versions = _versions(db, execution)
@@ -353,6 +373,16 @@ def totals_of(db: sqlite3.Connection, order_ref: str) -> tuple[Qty, int]:
         (order_ref,),
     ).fetchone()
     return Qty(qty), int(cost_ticks)
+
+
+def filled_of(db: sqlite3.Connection, order_refs: Iterable[str]) -> dict[str, Qty]:
+    """Return the filled quantity of each of these orders that has any, in one look."""
+    found = db.execute(
+        "SELECT order_ref, sum(qty) FROM executions WHERE is_current AND order_ref IN (SELECT value FROM json_each(?))"
+        " GROUP BY order_ref",
+        (_ENCODE(tuple(order_refs)).decode(),),
+    )
+    return {order_ref: Qty(qty) for order_ref, qty in found}
 
 
 def net_of_contract(db: sqlite3.Connection, con_id: int) -> Qty:

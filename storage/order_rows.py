@@ -17,12 +17,14 @@ def record_ids(
 ) -> None:  # fmt: skip
     """Keep the broker's identifier, status and limit of an order.
 
-    A perm id of 0 is none, and no limit is a market order's or not told: both leave what is known.
+    A perm id of 0 is none, and no limit is a market order's or not told: both leave what is known. What says nothing
+    new changes nothing: every read-back tells the day's orders again.
     """
     db.execute(
         "UPDATE orders SET perm_id = ifnull(nullif(:perm_id, 0), perm_id), status = :status,"
         " limit_ticks = ifnull(:limit_ticks, limit_ticks), changed_by = :by, changed_why = '', changed_utc = :now"
-        " WHERE order_ref = :order_ref",
+        " WHERE order_ref = :order_ref AND (status <> :status OR perm_id IS NOT ifnull(nullif(:perm_id, 0), perm_id)"
+        " OR limit_ticks IS NOT ifnull(:limit_ticks, limit_ticks))",
         {
             "perm_id": perm_id,
             "status": status,

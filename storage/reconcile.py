@@ -41,6 +41,11 @@ class _Reading(msgspec.Struct, frozen=True):
     positions: tuple[BrokerPosition, ...]
     allowed_con_ids: frozenset[int]
 
+    @property
+    def own_refs(self) -> list[str]:
+        """The references of this desk's orders."""
+        return [order.order_ref for order in self.own]
+
     def has(self, *groups: ReadGroup) -> bool:
         """Return whether these groups were read whole."""
         return not any(failure.group in groups for failure in self.read.failed)
@@ -177,7 +182,9 @@ def _adopt(
     facts: list[fills.Fact] = []
     strangers: list[Execution] = []
     adopted_n, read = 0, reading.read
-    for execution in sorted(read.executions, key=lambda e: (e.at_utc, e.exec_id, e.revision)):
+    known = fills.said_before(db, read.executions, read.read_utc)  # most of a day's, each time
+    news = [execution for execution in read.executions if fills.said(execution) not in known]
+    for execution in sorted(news, key=lambda e: (e.at_utc, e.exec_id, e.revision)):
         if fills.is_recorded_before(db, execution, read.read_utc):
             continue
         told = fills.record_execution(db, execution, desk, run_n, now, reading.allowed_con_ids)
@@ -255,8 +262,9 @@ def _adopt_unexplained(
     if not reading.has(ReadGroup.POSITIONS):
         return ()
     found: defaultdict[int, list[_Missing]] = defaultdict(list)
+    filled = fills.filled_of(db, reading.own_refs)
     for order in reading.own:
-        recorded, _ = fills.totals_of(db, order.order_ref)
+        recorded = filled.get(order.order_ref, Qty(0))
         if order.filled_qty > recorded and (is_exit_ref(order.order_ref) or _is_known(db, order.order_ref)):
             found[order.con_id].append(
                 _Missing(
@@ -296,7 +304,7 @@ class _Entry(rows.Row, frozen=True):
 def _add_entries_without_a_status(
     db: sqlite3.Connection, reading: _Reading, found: defaultdict[int, list[_Missing]]
 ) -> None:
-    read_refs = {order.order_ref for order in reading.own}
+    read_refs = set(reading.own_refs)
     for position in reading.positions:
         con_id, more = position.contract.con_id, position.qty - fills.net_of_contract(db, position.contract.con_id)
         candidates = [
@@ -509,12 +517,13 @@ def _pending(db: sqlite3.Connection, reading: _Reading) -> Iterable[tuple[int, S
 
     Where open orders were not read, every order of a live leg may be.
     """
+    filled = fills.filled_of(db, reading.own_refs)
     for order in reading.own:
         expected = order.qty if order.is_working else order.filled_qty
-        yield order.con_id, order.side, expected - fills.totals_of(db, order.order_ref)[0]
+        yield order.con_id, order.side, expected - filled.get(order.order_ref, Qty(0))
     if reading.has(ReadGroup.ORDERS):
         return
-    read_refs = {order.order_ref for order in reading.own}
+    read_refs = set(reading.own_refs)
     for live in rows.all_rows(
         db, _Live,
         "SELECT o.order_ref, o.con_id, o.side, o.qty FROM orders o JOIN reservations r USING (intent_id, leg)"
@@ -527,7 +536,8 @@ def _pending(db: sqlite3.Connection, reading: _Reading) -> Iterable[tuple[int, S
 def _short_counts(db: sqlite3.Connection, reading: _Reading) -> tuple[str, ...]:
     if not reading.has(ReadGroup.EXECUTIONS):
         return ()
-    found = ((order, fills.totals_of(db, order.order_ref)[0]) for order in reading.own)
+    filled = fills.filled_of(db, reading.own_refs)
+    found = ((order, filled.get(order.order_ref, Qty(0))) for order in reading.own)
     return tuple(
         f"Order {order.order_ref} is filled {order.filled_qty} at the broker, {qty} in our executions."
         for order, qty in found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 
 from messages.base import Event
@@ -34,27 +34,27 @@ class Subscriptions:
             event: tuple((role, _role_of(role) if fields_of(role) else None) for role in roles)
             for event, roles in subscribers.items()
         }
-        self._keyed = frozenset(e for e, roles in self._roles.items() if any(keyed is not None for _, keyed in roles))
-        self._known: tuple[object, dict[tuple[str, type[Event]], tuple[str, ...]]] = (None, {})
+        self._keys = {event: _key_of(roles) for event, roles in subscribers.items()}
+        self._known: tuple[object, dict[tuple[str, type[Event], object], tuple[str, ...]]] = (None, {})
 
     def addresses(self, sender: str, event: Event, there: object) -> tuple[str, ...]:
         """Return who hears this event now, each address once, in the order of the table; nobody is an empty tuple.
 
-        `there` is the object that says which addresses there are: while it is the same one, an event whose roles are
-        not keyed is not looked up again. Whoever looks up beside its change finds what is newer than `there`.
+        `there` is the object that says which addresses there are: while it is the same one, an event of the same sender
+        and key is not looked up again. Whoever looks up beside its change finds what is newer than `there`.
 
         Raises:
             KeyError: a role that nobody declared.
         """
         kind = type(event)
-        if kind in self._keyed:
-            return self._looked_up(sender, event)
+        key_of = self._keys.get(kind)
+        key = None if key_of is None else key_of(event)
         known = self._known
         if known[0] is not there:
             known = self._known = there, {}
-        found = known[1].get((sender, kind))
+        found = known[1].get((sender, kind, key))
         if found is None:
-            found = known[1][sender, kind] = self._looked_up(sender, event)
+            found = known[1][sender, kind, key] = self._looked_up(sender, event)
         return found
 
     def _looked_up(self, sender: str, event: Event) -> tuple[str, ...]:
@@ -63,6 +63,12 @@ class Subscriptions:
             more = self._route(sender, role if keyed is None else keyed(event))
             found = tuple(dict.fromkeys(found + more)) if found and more else found or more
         return found
+
+
+def _key_of(roles: Iterable[str]) -> Callable[[Event], object] | None:
+    """Return what gives the fields that the roles of an event are keyed by; `None` where none is."""
+    fields = sorted({field for role in roles for field in fields_of(role)})
+    return attrgetter(*fields) if fields else None
 
 
 def _role_of(template: str) -> Callable[[Event], str]:

@@ -255,7 +255,9 @@ def _settle(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead) -> None:
         rows = found.get(was.order_ref, ())
         if len({row.perm_id for row in rows if row.is_working and row.perm_id}) > 1:
             order = _marked_as_doubled(turn, order)
-        state.keep(_settle_order(wiring, turn, order, read, _one_of(rows)))
+        order = _settle_order(wiring, turn, order, read, _one_of(rows))
+        if order is not was:  # most are long over
+            state.keep(order)
     for one in read.orders:
         if one.order_ref:
             state.use_ref(one.order_ref)

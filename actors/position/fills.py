@@ -120,6 +120,6 @@ def on_commission(turn: PositionTurn, report: orders.CommissionRecorded) -> None
     is_over = position_id != state.ref.position_id or state.cycle is PositionState.FLAT
     if not is_over or not more_cents:
         return
-    past = next((past for past in state.past if past.ref.position_id == position_id), None)
+    past = state.past.get(position_id)
     if past is not None:
         reports.corrected(turn, past, more_cents)

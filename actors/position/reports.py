@@ -95,13 +95,14 @@ def leg_changed(turn: PositionTurn) -> None:
     if state.ref is None or not state.ref.is_leg:
         return
     is_flat, joint = state.cycle is PositionState.FLAT, _joint(state)
-    ends = (past.realised_cents for past in state.past if is_flat and past.ref.position_id == state.ref.position_id)
+    end = state.past.get(state.ref.position_id) if is_flat else None
     mark = mark_of(state.fills, state.watch, state.ref.contract.multiplier, turn.now)
     turn.publish(
         positions.LegChanged(
             ref=state.ref, qty=Qty(0) if is_flat else state.fills.held, average_ticks=state.fills.average_ticks,
             is_entry_over=state.orders.entry is None, is_flat=is_flat, exit_reason=_leaves_for(state),
-            is_free=state.is_free, realised_cents=next(ends, realised_cents(state)), fees_cents=fees_cents(state),
+            is_free=state.is_free, realised_cents=realised_cents(state) if end is None else end.realised_cents,
+            fees_cents=fees_cents(state),
             unrealised_cents=Cents(0) if is_flat else mark.unrealised_cents, at_utc=turn.now, mark_utc=mark.at_utc,
             is_clear=_is_clear(state), joint_ref=UNSET if joint is None else joint.ref,
             joint_ticks=UNSET if joint is None or joint.limit_ticks is None else joint.limit_ticks,
@@ -155,7 +156,7 @@ def closed(turn: PositionTurn, end: EndReason, settled_ticks: int | None) -> Non
         realised_cents=realised_cents(state, settled_ticks), fees_cents=fees_cents(state),
         opened_utc=state.opened_utc or turn.now,
         closed_utc=day.close_utc if day is not None and is_at_close else turn.now,
-        is_correction=state.is_estimated or any(past.ref.position_id == ref.position_id for past in state.past),
+        is_correction=state.is_estimated or ref.position_id in state.past,
         took_part=state.took_part,
     )  # fmt: skip
     _publish_closed(turn, event)
@@ -171,8 +172,7 @@ def corrected(turn: PositionTurn, past: positions.PositionClosed, more_fees_cent
 
 
 def _publish_closed(turn: PositionTurn, event: positions.PositionClosed) -> None:
-    rest = tuple(past for past in turn.state.past if past.ref.position_id != event.ref.position_id)
-    turn.state.past = (*rest, event)
+    turn.state.past = turn.state.past.put(event.ref.position_id, event)
     turn.publish(event)
 
 

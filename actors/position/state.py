@@ -8,6 +8,7 @@ import msgspec
 
 from domain.instants import MS
 from domain.instruments import OrderType, Side
+from domain.keyed import Keyed
 from domain.limits import ConnectionRules, DayRules, ExitRules, OverlayRules, TickerRules
 from domain.orders.intent import DecisionPrices, Permit, PositionRef
 from domain.orders.live_order import LiveOrder
@@ -78,7 +79,8 @@ class PositionData(msgspec.Struct, kw_only=True):
     `ref`, `entry_ref`, `decision` and `permit` are those of the entry that opened this life; the last two are `None`
     after a restart. `day` is the position's own, `told_phase` what `session` said last, `phase` what counts of both.
     `is_link_up` is `None` while nothing is known of the broker session (it refuses by itself what it cannot send).
-    `reason` is the exit last wanted and `end` how the last life ended; `past` are the ends that were published.
+    `reason` is the exit last wanted and `end` how the last life ended; `past` are the ends that were published,
+    by position.
     `is_estimated`: the end of this life was booked without the executions of its close.
     Of the exit profile beside the fixed one: `is_other_in_force`, whether this life leaves by it, and its `shadow`. Of
     the adaptive one: its `scales`, the `minutes` that its volatility is taken of; `is_scale_fixed`: they are of a
@@ -125,7 +127,7 @@ class PositionData(msgspec.Struct, kw_only=True):
     is_scale_fixed: bool = False
     minutes: Minutes = Minutes()
     shadow: Shadow | None = None
-    past: tuple[PositionClosed, ...] = ()
+    past: Keyed[PositionClosed] = Keyed()
     watch: MarketWatch = MarketWatch(Utc(0))
     opened_utc: Utc | None = None
     entry_spot_ticks: Ticks | None = None

@@ -56,7 +56,8 @@ class Fills(msgspec.Struct, frozen=True):
     """What is known of one contract: order totals of the session, and the sums of the present life.
 
     `side` is the one that opened this life; `opened_*` sums the fills of this side, `closed_*` those of the other. The
-    first `past_rows` rows are of earlier lives. `charged` are the fees of each position's own orders.
+    first `past_rows` rows are of earlier lives. `charged` are the fees of each position's own orders. `has_outside`: a
+    row of this life was changed that is of no order of its own.
     """
 
     side: Side = Side.BUY
@@ -67,6 +68,7 @@ class Fills(msgspec.Struct, frozen=True):
     closed_cost_ticks: int = 0
     past_rows: int = 0
     charged: Mapping[str, Cents] = {}
+    has_outside: bool = False
 
     @property
     def held(self) -> Qty:
@@ -94,8 +96,11 @@ class Fills(msgspec.Struct, frozen=True):
 
     def fees_cents(self, position_id: str) -> Cents:
         """Return the fees so far of a position's orders, in cents; its own, and those that closed it for somebody."""
+        own = self.charged.get(position_id, Cents(0))
+        if not self.has_outside:
+            return own
         from_outside = [row.fees_cents for row in self.rows.since(self.past_rows) if is_from_outside(row.order_ref)]
-        return Cents(self.charged.get(position_id, 0) + sum(from_outside))
+        return Cents(own + sum(from_outside))
 
     @property
     def is_closed_by_others(self) -> bool:
@@ -179,4 +184,5 @@ def with_fees(fills: Fills, order_ref: str, side: Side, fees_cents_total: Cents,
 
 
 def _with_row(fills: Fills, changed: OrderRow) -> Fills:
-    return replace(fills, rows=fills.rows.put(changed.order_ref, changed))
+    has_outside = fills.has_outside or is_from_outside(changed.order_ref)
+    return replace(fills, rows=fills.rows.put(changed.order_ref, changed), has_outside=has_outside)

@@ -248,7 +248,9 @@ def as_reconciled(view: DeskView, read_utc: Utc) -> DeskView:
 
 
 def with_hours(view: DeskView, ticker: str, hours: Hours) -> DeskView:
-    """Return the view after a report of the liquid hours."""
+    """Return the view after a report of the liquid hours, which are told again and again."""
+    if view.hours.get(ticker) == hours:
+        return view
     return replace(view, hours={**view.hours, ticker: hours})
 
 

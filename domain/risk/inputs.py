@@ -7,12 +7,16 @@ level 1 and an alarm, never a pass (the project's risk specification, section 3)
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from domain.instruments import Contract, DataType, Side
 from domain.risk.desk_view import DeskView, Holding, does_age, spot_of
 from domain.risk.kill import SPX, VIX
 from domain.units import Utc
+
+_START_NAV: Final = "the account's net liquidation at the start of the day"
 
 
 class Input(msgspec.Struct, frozen=True):
@@ -33,8 +37,9 @@ def inputs_of(view: DeskView, held_since_utc: Utc, age_max_ns: int, now: Utc) ->
         return ()
     marked = [h for h in view.holdings if h.needs_mark]
     marks: list[tuple[Contract | str, Utc]] = [(h.ref.contract, h.marked_utc) for h in marked]
-    heard = (*marks, *_heard(view, marked, held_since_utc))
-    return tuple([Input(of, Utc(last + age_max_ns)) for of, last in heard])
+    prices = [(f"a live price of {ticker}", last) for ticker, last in _prices(view, marked, held_since_utc)]
+    nav = [(_START_NAV, held_since_utc)] if view.start_nav_cents is None else []
+    return tuple([Input(of, Utc(last + age_max_ns)) for of, last in (*marks, *nav, *prices)])
 
 
 def first_unknown_utc(view: DeskView, held_since_utc: Utc, age_max_ns: int, now: Utc) -> Utc | None:
@@ -42,20 +47,20 @@ def first_unknown_utc(view: DeskView, held_since_utc: Utc, age_max_ns: int, now:
     if not does_age(view, now):
         return None
     marked = [h for h in view.holdings if h.needs_mark]
-    first = min([last for _, last in _heard(view, marked, held_since_utc)])
+    first = min([last for _, last in _prices(view, marked, held_since_utc)])
+    if view.start_nav_cents is None:
+        first = min(first, held_since_utc)
     return Utc(min([first, *[h.marked_utc for h in marked]]) + age_max_ns)
 
 
-def _heard(view: DeskView, marked: list[Holding], held_since_utc: Utc) -> list[tuple[str, Utc]]:
-    """Return each input beside the marks, and when it was last heard of; `marked` are the holdings that need one."""
+def _prices(view: DeskView, marked: list[Holding], held_since_utc: Utc) -> list[tuple[str, Utc]]:
+    """Return the underlyings whose prices are inputs, and when each was last heard of; `marked` need a mark."""
     heard: list[tuple[str, Utc]] = []
-    if view.start_nav_cents is None:
-        heard.append(("the account's net liquidation at the start of the day", held_since_utc))
     sell = Side.SELL  # a member is looked up anew each time it is named
     sold = [h.ref.contract.ticker for h in marked if h.ref.side is sell]
     for ticker in dict.fromkeys((VIX, SPX, *sold)):
         spot = spot_of(view, ticker)
         is_live = spot is not None and spot.data_type is DataType.LIVE
         last = spot.at_utc if spot is not None and is_live else Utc(0)
-        heard.append((f"a live price of {ticker}", max(last, held_since_utc)))
+        heard.append((ticker, max(last, held_since_utc)))
     return heard

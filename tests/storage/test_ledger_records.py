@@ -167,6 +167,15 @@ def test_an_order_keeps_its_last_limit_and_each_change_says_who_what_when_and_wh
     }
 
 
+def test_what_says_nothing_new_of_an_order_leaves_its_row_as_it_was(ledger: DeskLedger, tmp_path: Path) -> None:
+    ledger.apply(ask.reserve(), ask.T0)
+    for by, limit_ticks in (("broker", 450), ("read-back", 450), ("read-back", None)):
+        ledger.apply(ids("e", "working", limit_ticks, by), ask.T0)
+    assert order_of(tmp_path, ask.ref(1)) == ("working", 450, "broker")
+    ledger.apply(ids("e", "working", 460, "read-back"), ask.T0)
+    assert order_of(tmp_path, ask.ref(1)) == ("working", 460, "read-back")
+
+
 def test_an_entry_that_was_released_before_it_was_sent_is_over(ledger: DeskLedger, tmp_path: Path) -> None:
     ledger.apply(ask.reserve(), ask.T0)
     ledger.apply(entries.ReleaseReservation(intent_id="i1", reason="kill level 1"), ask.T0)

@@ -115,6 +115,8 @@ def test_roles_are_keyed_by_fields_of_the_event() -> None:
     assert asked == [("a:1", "lane:SPX:info"), ("a:1", "all")]
     assert table.addresses("a:1", TimerFired(kind="k", subject="", due_utc=0), None) == ()
     assert table.addresses("a:1", alarm("x", key="SPY"), None) == ("<lane:SPY:info>", "<all>")
+    assert table.addresses("a:1", alarm("y", key="SPX"), None) == ("<lane:SPX:info>", "<all>")
+    assert len(asked) == 4  # of each key once
 
 
 def test_an_event_is_looked_up_anew_for_each_sender_and_whenever_the_addresses_have_changed() -> None:
