@@ -512,4 +512,6 @@ def forget_refusals(turn: PositionTurn) -> None:
     """Forget what was refused: an exit has filled."""
     state = turn.state
     state.refusals, state.refused_type, state.refused_until_utc, state.trouble = 0, None, Utc(0), ""
-    state.stuck_since_utc = None
+    if state.stuck_since_utc is not None:
+        state.stuck_since_utc = None
+        turn.disarm(Timer.STUCK)

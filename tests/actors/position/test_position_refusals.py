@@ -313,6 +313,18 @@ def test_whoever_holds_and_cannot_close_pages_with_the_reason_every_thirty_secon
     assert len(pages(history, "stuck:")) == 2
 
 
+def test_an_exit_that_fills_stops_the_clock_of_what_cannot_be_closed() -> None:
+    history = History()
+    history.hold(2)
+    history.mode(Mode.FULLY_LIVE)
+    history.feed(positions.FlattenPosition(reason=ExitReason.EOD))
+    history.run_to_exit()
+    assert ("stuck", "") in history.timers
+    history.broker(0)  # the broker is faster than the ledger
+    history.fill(2, 510, EXIT_1)
+    assert ("stuck", "") not in history.timers
+
+
 @pytest.mark.parametrize("why", STUCK)
 def test_whoever_holds_and_cannot_close_raises_level_one_once_and_overrules_nobody_who_lowers_it(why: str) -> None:
     stick, words = STUCK[why]
