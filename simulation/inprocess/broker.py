@@ -222,7 +222,7 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
                     self._tell(
                         broker.CommissionReported(
                             session_epoch=self._epoch, exec_id=base, revision=revision,
-                            commission_cents=event.fee_cents, raw=repr(event),
+                            commission_cents=event.fee_cents, raw=event.exec_id,
                         )
                     )  # fmt: skip
                 case PositionChange():
@@ -254,7 +254,7 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
         return broker.OrderStatusReported(
             session_epoch=self._epoch, order_ref=order.order_ref, perm_id=order.perm_id,
             status=STATUSES[state.status.value], filled_qty=state.filled_qty, remaining_qty=state.remaining_qty,
-            qty=order.qty, order_type=order.type, limit_ticks=order.limit_ticks, raw=repr(state),
+            qty=order.qty, order_type=order.type, limit_ticks=order.limit_ticks, raw=state.status.value,
         )  # fmt: skip
 
     # the read-back
@@ -313,7 +313,7 @@ def _execution(execution: Execution) -> broker.Execution:
     return broker.Execution(
         exec_id=base, revision=revision, order_ref=order.order_ref, perm_id=order.perm_id, con_id=order.con_id,
         side=order.side, qty=execution.qty, price_ticks=execution.price_ticks, at_utc=execution.at_utc,
-        raw=repr(execution),
+        raw=execution.exec_id,
     )  # fmt: skip
 
 
