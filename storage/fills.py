@@ -329,21 +329,20 @@ FROM executions e WHERE e.exec_id = ? AND e.is_current AND NOT e.is_foreign
 
 _FEES = (
     "SELECT e.qty, (SELECT commission_cents FROM commissions c WHERE c.exec_id = e.exec_id"
-    " ORDER BY c.revision DESC LIMIT 1) AS cents FROM executions e WHERE e.is_current AND"
+    " ORDER BY c.revision DESC LIMIT 1) AS cents FROM"
 )
-
-
+_OF_ORDER = "executions e WHERE e.is_current AND e.order_ref = ?"
 # An execution has the intent of its order; by the contract alone a day's trades in it would be gone through each time.
 _OF_LEG = (
-    "e.intent_id = :intent_id AND +e.con_id = :con_id"
-    " AND e.order_ref IN (SELECT order_ref FROM orders WHERE intent_id = :intent_id)"
+    "orders o CROSS JOIN executions e ON e.order_ref = o.order_ref"
+    " WHERE o.intent_id = :intent_id AND e.is_current AND e.intent_id = :intent_id AND +e.con_id = :con_id"
 )
 
 
 def fees_of(db: sqlite3.Connection, order_ref: str) -> tuple[Cents, Qty]:
     """Return the fees of an order (the highest revision of each execution's), and the contracts that they are for."""
     cents, qty = db.execute(
-        f"SELECT ifnull(sum(cents), 0), ifnull(sum(qty), 0) FROM ({_FEES} e.order_ref = ?) WHERE cents IS NOT NULL",
+        f"SELECT ifnull(sum(cents), 0), ifnull(sum(qty), 0) FROM ({_FEES} {_OF_ORDER}) WHERE cents IS NOT NULL",
         (order_ref,),
     ).fetchone()
     return Cents(cents), Qty(qty)
@@ -401,8 +400,10 @@ def is_traded_by_others(db: sqlite3.Connection, con_id: int) -> bool:
 
 
 def _net(db: sqlite3.Connection, where: str, values: rows.Values) -> Qty:
-    sql = "SELECT ifnull(sum(iif(side = 'BUY', qty, -qty)), 0) FROM executions e WHERE is_current AND"
-    return Qty(rows.number(db, f"{sql} {where}", values))
+    return Qty(rows.number(db, f"{_NET} executions e WHERE is_current AND {where}", values))
+
+
+_NET = "SELECT ifnull(sum(iif(e.side = 'BUY', e.qty, -e.qty)), 0) FROM"
 
 
 def _is_live(db: sqlite3.Connection, order_ref: str) -> bool:
@@ -548,7 +549,8 @@ def _reopen(
     `is_closed_again`: also where nothing is held, so that its position books its end anew.
     """
     key = (owner.intent_id, owner.leg)
-    if not is_closed_again and _net(db, _OF_LEG, {"intent_id": owner.intent_id, "con_id": con_id}) == 0:
+    of_leg = {"intent_id": owner.intent_id, "con_id": con_id}
+    if not is_closed_again and rows.number(db, f"{_NET} {_OF_LEG}", of_leg) == 0:
         return ()
     try:
         open_again(db, *key)

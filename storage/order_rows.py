@@ -48,11 +48,15 @@ def end_released(db: sqlite3.Connection, intent_id: str, why: str, now: Utc) -> 
 
 def end_all(db: sqlite3.Connection, intent_id: str, con_id: int, why: str, now: Utc) -> None:
     """End the orders of a leg that is over, of which the broker has not told the end: by their fills."""
+    left = f"intent_id = :intent_id AND con_id = :con_id AND status NOT IN {OVER}"
+    leg = {"intent_id": intent_id, "con_id": con_id}
+    if not rows.exists(db, f"SELECT 1 FROM orders WHERE {left}", leg):  # of most the broker has: a look is cheaper
+        return
     db.execute(
         "UPDATE orders SET changed_by = 'ledger', changed_why = :why, changed_utc = :now, status = iif("
         "(SELECT ifnull(sum(e.qty), 0) FROM executions e WHERE e.order_ref = orders.order_ref AND e.is_current) >= qty,"
-        f" 'filled', 'abandoned') WHERE intent_id = :intent_id AND con_id = :con_id AND status NOT IN {OVER}",
-        {"intent_id": intent_id, "con_id": con_id, "why": why, "now": now},
+        f" 'filled', 'abandoned') WHERE {left}",
+        {**leg, "why": why, "now": now},
     )
 
 

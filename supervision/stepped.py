@@ -11,7 +11,6 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pykka
@@ -109,7 +108,7 @@ class SteppedRuntime(Host):
         super().__init__(tree, trace or MemoryTrace(clock), clock, run_n, mailbox_soft_bound)
         self._virtual = clock
         self._ready: deque[Cell] = deque()
-        self._later: list[tuple[Utc, int, Callable[[], None]]] = []
+        self._later: list[tuple[Utc, int, Any, Cell | None]] = []  # a cell's timer, or what is called for nobody
         self._later_n = 0
         self._random = random.Random(shuffle_seed) if shuffle_seed is not None else None
         self.steps = 0
@@ -124,7 +123,8 @@ class SteppedRuntime(Host):
         cell.turn = Turn(cell.name, None, self._virtual.now_utc())
 
     def _arm(self, cell: Cell, timer: Timer) -> None:
-        self.call_at(timer.at_utc, partial(self._timer_due, cell, timer))
+        self._later_n += 1
+        heapq.heappush(self._later, (timer.at_utc, self._later_n, timer, cell))
 
     def _on_end(self) -> None:
         """Nothing to do: `run_until` looks at `ended`."""
@@ -132,12 +132,12 @@ class SteppedRuntime(Host):
     def call_at(self, at_utc: Utc, act: Callable[[], None]) -> None:
         """Call `act` at a virtual instant (in-process ports live on this)."""
         self._later_n += 1
-        heapq.heappush(self._later, (at_utc, self._later_n, act))
+        heapq.heappush(self._later, (at_utc, self._later_n, act, None))
 
     def call_first_at(self, at_utc: Utc, rank: int, act: Callable[[], None]) -> None:
         """Call `act` at an instant before everything of a higher rank, and before everything without one."""
         self._later_n += 1
-        heapq.heappush(self._later, (at_utc, _FIRST_N + rank * _RANK_N + self._later_n, act))
+        heapq.heappush(self._later, (at_utc, _FIRST_N + rank * _RANK_N + self._later_n, act, None))
 
     def run_until(self, until_utc: Utc) -> None:
         """Handle everything that is due up to and including `until_utc`, then stand there.
@@ -146,10 +146,16 @@ class SteppedRuntime(Host):
         """
         self._drain()
         while self._later and self._later[0][0] <= until_utc and self.ended is None:
-            at_utc, _, act = heapq.heappop(self._later)
+            at_utc, _, due, cell = heapq.heappop(self._later)
             self._virtual.advance(at_utc)
-            act()
-            if self._ready:  # most timers were disarmed since
+            if cell is None:
+                due()
+            else:
+                timer: Timer = due
+                if cell.timers.get(timer.key) is not timer:  # most were disarmed since
+                    continue
+                self._timer_due(cell, timer)
+            if self._ready:
                 self._drain()
         if self.ended is None:
             self._virtual.advance(until_utc)

@@ -132,12 +132,16 @@ class PositionActor(Actor[PositionData, Inbox]):
                 on_order_closed(rules, turn, message)
             case positions.BrokerPositionRead():
                 on_broker_position(rules, turn, message)
-            case lifecycle.Started():
-                on_started(rules, turn, message)
-            case lifecycle.TimerFired():
-                _on_timer(rules, turn, message)
+            case orders.ExitIntentRecorded():
+                on_exit_intent_recorded(rules, turn, message)
+            case positions.FlattenPosition():
+                request_exit(turn, WantedExit(message.reason))
             case entries.OpenPosition():
                 on_open_position(rules, turn, message)
+            case lifecycle.TimerFired():
+                _on_timer(rules, turn, message)
+            case lifecycle.Started():
+                on_started(rules, turn, message)
             case entries.PermitRenewed():
                 on_permit_renewed(rules, turn, message)
             case entries.PermitRefused():
@@ -160,10 +164,6 @@ class PositionActor(Actor[PositionData, Inbox]):
                 on_order_not_found(rules, turn, message)
             case orders.ExitHeld():
                 on_exit_held(rules, turn, message)
-            case orders.ExitIntentRecorded():
-                on_exit_intent_recorded(rules, turn, message)
-            case positions.FlattenPosition():
-                request_exit(turn, WantedExit(message.reason))
             case positions.JoinExit():
                 join_exit(rules, turn, message)
             case positions.SetCover():

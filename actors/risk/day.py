@@ -80,17 +80,21 @@ def on_start_nav(rules: DeskRules, turn: Turn[RiskState], message: risk.StartNav
 def evaluate(rules: DeskRules, turn: Turn[RiskState]) -> None:
     """Evaluate the day's P&L: latch the stops and do what they say.
 
-    Without a start NAV there is nothing to measure it against; that is an unknown input like any other.
+    Without a start NAV there is nothing to measure it against; that is an unknown input like any other. What was
+    evaluated is not evaluated again in the same instant: of one fill a position tells several times.
     """
+    state = turn.state
+    if state.evaluated is state.view and state.evaluated_utc == turn.now:
+        return
     inputs.look(rules, turn)
-    view, limits = turn.state.view, rules.limits
+    view, limits = state.view, rules.limits
     if view.start_nav_cents is None or view.session is None:
         return
     pnl = desk_view.day_pnl(view, turn.now, rules.kill.unknown_input_ms * MS)
     is_marked = not pnl.unmarked
     before = view.stops
     stops = day.evaluate(before, pnl.cents, view.start_nav_cents, limits, turn.now, is_marked)
-    turn.state.view = desk_view.with_stops(view, stops)
+    state.view = desk_view.with_stops(view, stops)
     if stops.breach_utc is not None and before.breach_utc is None and not stops.is_hard:
         turn.arm(Timer.DAY_LOSS, turn.now + limits.daily_loss_confirm_ms * MS)
     if stops.is_hard and not before.is_hard:
@@ -101,7 +105,8 @@ def evaluate(rules: DeskRules, turn: Turn[RiskState]) -> None:
         reason = f"day P&L {pnl_text(pnl)} is at or below {flatten_limit / 100:.2f} USD, where all is closed"
         ask_once(turn, "day_pnl", KillLevel.FLATTEN, reason)
     else:
-        cause_gone(turn.state, "day_pnl")
+        cause_gone(state, "day_pnl")
+    state.evaluated, state.evaluated_utc = state.view, turn.now
 
 
 def record_stops(turn: Turn[RiskState], of_session: date, start_nav_cents: Cents) -> None:

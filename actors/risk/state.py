@@ -53,7 +53,8 @@ class RiskState(msgspec.Struct):
     for and not yet reported; `causes` are those of levels asked for that still stand, so that a person who lowers the
     level is not overruled by the same facts.
     `recorded` are the day's stops on record, `held_since_utc` is since when something is held, `inputs_due_utc` when
-    the inputs are looked at next. While it is not known what may trade, `promotions_asked_n` counts how often it was
+    the inputs are looked at next; `evaluated` is the view on which the day's P&L was evaluated last, at
+    `evaluated_utc`. While it is not known what may trade, `promotions_asked_n` counts how often it was
     asked for, and `withdrawn` is what may not, whatever the answer. Of several desks, `traded` are the strategies
     of this one (`None`: it is the only one), `held_for` is the switch that holds one of them.
     """
@@ -70,6 +71,8 @@ class RiskState(msgspec.Struct):
     recorded: DayStops = DayStops()
     held_since_utc: Utc | None = None
     inputs_due_utc: Utc | None = None
+    evaluated: DeskView | None = None
+    evaluated_utc: Utc = Utc(0)
     has_asked_lock: bool = False
     has_told_flat: bool = False
     has_recorded_day: bool = False

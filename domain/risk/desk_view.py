@@ -279,8 +279,8 @@ def with_lock(view: DeskView, reason: str) -> DeskView:
 
 
 def with_stops(view: DeskView, stops: DayStops) -> DeskView:
-    """Return the view after an evaluation of the day's P&L."""
-    return replace(view, stops=stops)
+    """Return the view after an evaluation of the day's P&L; most change nothing."""
+    return view if stops == view.stops else replace(view, stops=stops)
 
 
 def with_spots(view: DeskView, spots: tuple[Spot, ...]) -> DeskView:
@@ -412,6 +412,8 @@ def with_holding(view: DeskView, holding: Holding) -> DeskView:
         holding = replace(holding, net_cents=net_cents(view.session, holding))
     if old is None:
         return replace(view, holdings=(*view.holdings, holding))
+    if holding == old:
+        return view
     return replace(view, holdings=tuple([holding if h is old else h for h in view.holdings]))
 
 
