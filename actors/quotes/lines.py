@@ -107,6 +107,7 @@ def replan(wiring: Wiring, turn: Turn[QuotesState]) -> None:
         windows[ticker] = contract_choice.window(chain, centre, around)
     state.centres, state.calm, state.windows = centres, calm, windows
     if not state.link.is_up:
+        state.plan = {}
         return
     firm = {**_closely(state), **_demanded(state)}
     plan, state.without = contract_choice.line_plan(firm.values(), windows, wiring.option_lines)
@@ -121,7 +122,7 @@ def replan(wiring: Wiring, turn: Turn[QuotesState]) -> None:
         forget_lines(turn, gone)
     if new:
         turn.tell(wiring.port, market.Subscribe(session_epoch=epoch, contracts=new))
-    state.lines = plan
+    state.lines = state.plan = plan
 
 
 def watch_closely(wiring: Wiring, turn: Turn[QuotesState]) -> None:
@@ -136,6 +137,17 @@ def watch_closely(wiring: Wiring, turn: Turn[QuotesState]) -> None:
 def stream_closely(wiring: Wiring, turn: Turn[QuotesState], con_id: int) -> None:
     """Watch a contract closely; lines are planned anew only where it has none."""
     if con_id in turn.state.lines:
+        watch_closely(wiring, turn)
+    else:
+        replan(wiring, turn)
+
+
+def release(wiring: Wiring, turn: Turn[QuotesState], con_id: int) -> None:
+    """Watch a contract closely no longer; lines are planned anew only where its window does not keep its own."""
+    state = turn.state
+    contract = state.lines.get(con_id)
+    is_as_planned = state.link.is_up and state.lines is state.plan and not state.without
+    if is_as_planned and contract is not None and contract in state.windows.get(contract.ticker, ()):
         watch_closely(wiring, turn)
     else:
         replan(wiring, turn)

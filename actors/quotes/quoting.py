@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.quotes.keeping import read_chains, sample
-from actors.quotes.lines import have_moved, replan, stream_closely, watch_closely
+from actors.quotes.lines import have_moved, release, replan, stream_closely, watch_closely
 from actors.quotes.looks import LOOK_NS
 from actors.quotes.offers import NO_SESSION, answer_offers
 from actors.quotes.state import QuotesState, Timer, Wiring
@@ -59,7 +59,7 @@ def watch(wiring: Wiring, turn: Turn[QuotesState], contract: Contract) -> None:
 def unwatch(wiring: Wiring, turn: Turn[QuotesState], con_id: int) -> None:
     """Publish this contract no longer."""
     turn.state.watched = tuple(contract for contract in turn.state.watched if contract.con_id != con_id)
-    replan(wiring, turn)
+    release(wiring, turn, con_id)
 
 
 def _publish_quote(turn: Turn[QuotesState], contract: Contract) -> None:

@@ -48,7 +48,8 @@ class Demand(msgspec.Struct, frozen=True):
 class QuotesState(msgspec.Struct, kw_only=True):
     """Everything the actor knows; mappings are replaced, never changed.
 
-    `lines` are the contracts streamed now; `centres` (ticker to strike) what the windows stand on, `calm` the doubled
+    `lines` are the contracts streamed now, the same object as the last `plan` of them unless some were refused or lost
+    since; `centres` (ticker to strike) what the windows stand on, `calm` the doubled
     prices between which they stay there, `windows` the contracts around them; `without` are tickers whose window has no
     room, which people know once it `is_said`; of the session `said_errors` are what they were told that the broker
     said, `never_quoted` the underlyings without any price of which they know. `watched` are published until somebody
@@ -73,6 +74,7 @@ class QuotesState(msgspec.Struct, kw_only=True):
     said_errors: frozenset[str] = frozenset()
     never_quoted: frozenset[str] = frozenset()
     lines: Mapping[int, Contract] = {}
+    plan: Mapping[int, Contract] = {}
     quotes: Mapping[int, Quote] = {}
     spots: Mapping[str, Spot] = {}
     asked_utc: Mapping[str, Utc] = {}

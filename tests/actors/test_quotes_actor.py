@@ -193,6 +193,22 @@ def test_contract_that_is_watched_twice_is_published_once_and_unwatched_at_once(
     assert not h.arrived(quote(ATM)).messages
 
 
+def test_a_contract_of_the_window_keeps_its_line_when_unwatched_and_what_was_refused_is_tried_again() -> None:
+    h, other = History().live(), CHAIN[-1]
+    window = {contract.con_id for contract in h.state.windows["SPX"]}
+    assert ATM.con_id in window and other.con_id not in window
+    h.feed(m.WatchContract(contract=ATM), m.WatchContract(contract=other))
+    released = h.feed(m.UnwatchContract(con_id=ATM.con_id)).messages
+    assert [type(message) for message in released] == [m.WatchClosely]
+    (gone,) = h.feed(m.UnwatchContract(con_id=other.con_id)).told(m.Unsubscribe)
+    assert gone.con_ids == (other.con_id,)
+    h.feed(m.WatchContract(contract=ATM))
+    refused = next(con_id for con_id in sorted(window) if con_id != ATM.con_id)
+    h.feed(m.LinesRefused(session_epoch=h.epoch, con_ids=(refused,), vendor_code=101))
+    (again,) = h.feed(m.UnwatchContract(con_id=ATM.con_id)).told(m.Subscribe)
+    assert [contract.con_id for contract in again.contracts] == [refused]
+
+
 def test_newest_quote_of_a_contract_is_published_as_soon_as_it_is_watched() -> None:
     h = History().live()
     h.arrived(quote(ATM))
