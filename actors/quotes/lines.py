@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from actors.quotes.halts import forget_lines
 from actors.quotes.state import QuotesState, Timer, Wiring, alarm
@@ -12,6 +13,8 @@ from domain.instruments import Contract, Spot
 from domain.options import contract_choice
 from messages import market
 from supervision.turn import Turn
+
+AROUND: Final = 2  # strikes each side of the money whose spreads are read
 
 # -- chains -------------------------------------------------------------------------------------
 
@@ -92,10 +95,11 @@ def replan(wiring: Wiring, turn: Turn[QuotesState]) -> None:
     state = turn.state
     centres, calm = dict(state.centres), dict(state.calm)
     windows: dict[str, tuple[Contract, ...]] = {}
+    middles: dict[str, tuple[Contract, ...]] = {}
     for ticker in wiring.classes:
         known, still, spot = state.windows.get(ticker), calm.get(ticker), state.spots.get(ticker)
         if known is not None and still is not None and spot is not None and still[0] < 2 * spot.price_ticks <= still[1]:
-            windows[ticker] = known
+            windows[ticker], middles[ticker] = known, state.middles[ticker]
             continue
         chain = state.chains.get(ticker)
         if chain is None or not chain.contracts or spot is None:
@@ -105,7 +109,8 @@ def replan(wiring: Wiring, turn: Turn[QuotesState]) -> None:
         if centre != centres.get(ticker) or ticker not in calm:
             centres[ticker], calm[ticker] = centre, contract_choice.calm_range(chain.strikes, centre, around)
         windows[ticker] = contract_choice.window(chain, centre, around)
-    state.centres, state.calm, state.windows = centres, calm, windows
+        middles[ticker] = contract_choice.near(chain, centre, AROUND)
+    state.centres, state.calm, state.windows, state.middles = centres, calm, windows, middles
     if not state.link.is_up:
         state.plan = {}
         return

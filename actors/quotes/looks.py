@@ -19,7 +19,6 @@ from supervision.turn import Turn
 
 LOOK_NS: Final = 15 * SECOND
 HOURS_EVERY: Final = 20  # looks between two reports of the liquid hours, for whoever has started meanwhile
-AROUND: Final = 2  # strikes each side of the money whose spreads are read
 QUOTED_MIN: Final = 5  # fewer quoted contracts have no median
 QUOTE_AGE_NS: Final = 60 * SECOND
 SLOW: Final = 4  # how much longer than a traded one an underlying may be silent of which only the price is wanted
@@ -35,7 +34,7 @@ def on_phase(wiring: Wiring, turn: Turn[QuotesState], message: session.PhaseChan
         return
     state.session = message.session
     state.chains, state.hours, state.demands = {}, {}, {}
-    state.centres, state.calm, state.windows = {}, {}, {}
+    state.centres, state.calm, state.windows, state.middles = {}, {}, {}, {}
     state.is_said, state.halted = False, frozenset()
     state.said_errors, state.never_quoted = frozenset(), frozenset()
     report_utc = message.open_utc - wiring.day.preopen_report_ms * MS
@@ -82,12 +81,9 @@ def on_look_due(wiring: Wiring, turn: Turn[QuotesState]) -> None:
 def _read_spreads(turn: Turn[QuotesState]) -> None:
     state = turn.state
     near: list[Quote] = []
-    quote_of, quoted_tickers, oldest_utc = state.quotes.get, state.quoted, turn.now - QUOTE_AGE_NS
-    for ticker, centre in state.centres.items():
-        chain = state.chains.get(ticker)
-        if chain is None or ticker not in quoted_tickers:
-            continue
-        for contract in contract_choice.near(chain, centre, AROUND):
+    quote_of, oldest_utc = state.quotes.get, turn.now - QUOTE_AGE_NS
+    for middle in state.middles.values():
+        for contract in middle:
             quote = quote_of(contract.con_id)
             if quote is not None and quote.at_utc >= oldest_utc:
                 near.append(quote)

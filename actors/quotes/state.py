@@ -49,8 +49,9 @@ class QuotesState(msgspec.Struct, kw_only=True):
     """Everything the actor knows; mappings are replaced, never changed.
 
     `lines` are the contracts streamed now, the same object as the last `plan` of them unless some were refused or lost
-    since; `centres` (ticker to strike) what the windows stand on, `calm` the doubled
-    prices between which they stay there, `windows` the contracts around them; `without` are tickers whose window has no
+    since; `centres` (ticker to strike) what the windows stand on, `calm` the doubled prices between which they stay
+    there, `windows` the contracts around them, `middles` those whose spreads are read; `without` are tickers whose
+    window has no
     room, which people know once it `is_said`; of the session `said_errors` are what they were told that the broker
     said, `never_quoted` the underlyings without any price of which they know. `watched` are published until somebody
     unwatches them; `requests` wait for a fresh tick, `offers` for quotes of a ticker `demands`; `close_con_ids` are
@@ -69,6 +70,7 @@ class QuotesState(msgspec.Struct, kw_only=True):
     centres: Mapping[str, Ticks] = {}
     calm: Mapping[str, tuple[int, int]] = {}
     windows: Mapping[str, tuple[Contract, ...]] = {}
+    middles: Mapping[str, tuple[Contract, ...]] = {}
     without: tuple[str, ...] = ()
     is_said: bool = False
     said_errors: frozenset[str] = frozenset()

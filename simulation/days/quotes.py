@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from actors.position.state import Timer
-from actors.quotes.looks import AROUND
+from actors.quotes.lines import AROUND
 from actors.quotes.state import Timer as QuotesTimer
 from domain.indices import INDICES
 from domain.instants import SECOND
