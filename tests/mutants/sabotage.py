@@ -168,8 +168,8 @@ TABLE: Final = (
     Sabotage(
         "the execution in the place of an estimate",
         "storage/fills.py",
-        "    if not is_closed_again and _net(",
-        "    if _net(",
+        "    if not is_closed_again and rows.number(",
+        "    if rows.number(",
         "tests/incidents/test_estimated_closes.py::test_executions_that_come_after_an_estimate_open_the_position_again",
     ),
     Sabotage(

@@ -33,6 +33,14 @@ def test_ctrl_c_does_not_reach_it_from_its_first_instant_and_it_ends_when_told()
 
 
 def test_what_comes_meanwhile_is_answered_afterwards() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        _is_answered_afterwards()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _is_answered_afterwards() -> None:
     with pytest.raises(KeyboardInterrupt):
         with deaf_to_ctrl_c():
             signal.raise_signal(signal.SIGINT)
