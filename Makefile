@@ -23,7 +23,7 @@ run: $(VENV)/.ready            ## the demo day, from market to money
 	$(PY) main.py run --profile demo
 
 test: $(VENV)/.ready $(CLIENTS)/.ready  ## all tests, foreign clients of the simulated gateway included
-	@echo "All tests: about 14 minutes on two cores, longer on a busy machine; the first dots come after a minute or two."
+	@echo "All tests: about 12 minutes on two cores, longer on a busy machine; the first dots come after a minute or two."
 	env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-ib-async: $(IB_ASYNC)/.ready  ## the tests of trading, on ib_async in place of ib_insync
