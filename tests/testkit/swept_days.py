@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from domain.units import Cents, Utc
 from simulation.backtest.run import Day, Trade
 from simulation.backtest.sweep import Unit
 
-RAN, DEADLY = "ran", "deadly"
+RAN, KILLED = "ran", "killed"
 DIES_AT = 3
 
 
@@ -25,10 +27,15 @@ def made_up(unit: Unit) -> Day:
 
 
 def kills_the_sweep(unit: Unit) -> Day:
-    """Return the same, but the process that sweeps is killed while the third one runs."""
-    day = made_up(unit)
-    if ran(Path(unit.series)) == DIES_AT:
-        os.kill(os.getppid(), signal.SIGKILL)
+    """Return the same, but the process that sweeps is killed once three ran; who runs another one waits for that."""
+    day, sweeping = made_up(unit), multiprocessing.parent_process()
+    if ran(Path(unit.series)) < DIES_AT or sweeping is None:
+        return day
+    with suppress(FileExistsError):
+        (Path(unit.series) / KILLED).touch(exist_ok=False)
+        assert sweeping.pid is not None
+        os.kill(sweeping.pid, signal.SIGKILL)
+    sweeping.join()
     return day
 
 
