@@ -15,6 +15,7 @@ from typing import Any
 NAME = sys.argv[1]
 LIBRARY: Any = importlib.import_module(NAME)
 CLIENT_ID, TIMEOUT_S = 7, 3.0
+WRITES_ON = "socket.send() raised exception."  # the event loop's, of a client that has not heard yet that it was cut
 TOLD_BY_THE_GATEWAY = ("Error ", "Warning ", "Canceled order", "IBKR API validation warning")
 
 
@@ -31,6 +32,8 @@ class Troubles(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         text = record.getMessage()
         is_complaint = record.name == f"{NAME}.wrapper" and not text.startswith(TOLD_BY_THE_GATEWAY)
+        if record.name == "asyncio" and text == WRITES_ON:
+            return
         if error is not None or is_complaint or record.name in (f"{NAME}.decoder", "asyncio", "eventkit"):
             say("trouble", type(error).__name__ if error else "", error or text)
 

@@ -156,6 +156,7 @@ def test_second_desk_that_gets_in_touches_nothing_of_what_the_first_holds(
         first.live()
         first.trade(first.reserve(), Side.BUY, 510, held=0, total=2)
         if is_exit_at_work:
+            first.until(lambda: first.state.position(first.world.call.con_id) == 2)  # before that the sale is refused
             first.ledger.apply(ask.exit_intent(1, con_id=first.world.call.con_id), ask.T0)
             first.submit(ask.ref(1, "x1"), Side.SELL, 900, held=2)
             first.until(lambda: [a for a in first.of(orders.OrderAcknowledged) if a.order_ref.endswith("x1")])
